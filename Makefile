@@ -1,0 +1,52 @@
+# Every target sets up what it needs in .venv; the second time that costs nothing.
+# Assumed: make and Python 3.11 or newer. Another interpreter: `make test PYTHON=python3.13`.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test unit check bench clean help
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard library
+	$(BIN)/python examples/stdlib_atlas.py
+
+test: $(VENV)/.dev ## set up and run all tests
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.dev ## the tests without the long stress runs
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.dev ## lint, format, strict types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 minutes)
+	$(BIN)/python benchmarks/engine.py
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "weft needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# One stamp per set of packages, each renewed when pyproject.toml changes.
+$(VENV)/.run: $(VENV)/.made pyproject.toml
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	$(PIP) -e '.[bench]'
+	@touch $@ $(VENV)/.run
