@@ -1,0 +1,103 @@
+"""Dependencies and the conditions on them: what a task waits for, and what an ended dependency means for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Literal, TypeAlias, get_args
+
+from weft.errors import ArgumentError, ChoiceError, DependencyNeverSatisfied
+
+__all__ = ["Condition", "WaitFor", "choose", "futures_in", "verdict"]
+
+#: What an edge asks of its dependency:
+#:
+#: * ``"value"`` (default): its outcome. Failed: the task fails with the same exception object, without having run.
+#:   Cancelled: it counts as done, and who asks it for its result is told.
+#: * ``"success"``: that it succeeded. Otherwise the task is UNREACHABLE with `DependencyNeverSatisfied`.
+#: * ``"failure"``: that it failed, with an error of its own or one passed on to it. A success, a cancel and a task
+#:   that was never reached are no failures.
+#: * ``"any"``: that it is over, in whichever way.
+Condition: TypeAlias = Literal["value", "success", "failure", "any"]
+
+#: Whether a task waits for all of its dependencies (default) or for the first that meets its condition.
+WaitFor: TypeAlias = Literal["all", "any"]
+
+CONDITIONS: tuple[str, ...] = get_args(Condition)
+WAIT_FOR: tuple[str, ...] = get_args(WaitFor)
+
+
+def verdict(condition: str, dependency: Future[Any], who: str) -> BaseException | None:
+    """None where the ended `dependency` meets `condition`, else the exception for `who`, which it never will."""
+    if condition == "any":
+        return None
+    exception = None if dependency.cancelled() else dependency.exception()
+    if condition == "value":
+        return exception
+    failed = exception is not None and not isinstance(exception, DependencyNeverSatisfied)
+    if condition == "failure":
+        met = failed
+    else:
+        met = exception is None and not dependency.cancelled()
+    if met:
+        return None
+    happened = "was cancelled" if dependency.cancelled() else "succeeded"
+    if exception is not None:
+        happened = "failed" if failed else "was never reached"
+    never = DependencyNeverSatisfied(
+        f"{who!r} needs the {condition} of {describe(dependency)}, which {happened}"
+    )
+    # The root cause and not the whole way to it: that may be 100,000 tasks long.
+    never.__cause__ = exception if failed or exception is None else exception.__cause__ or exception
+    return never
+
+
+def describe(future: Future[Any]) -> str:
+    """A future's name where it has one."""
+    name = getattr(future, "name", None)
+    return repr(name) if isinstance(name, str) else f"a {type(future).__name__}"
+
+
+def futures_in(dependencies: Iterable[Future[Any]], where: str = "dependencies") -> tuple[Future[Any], ...]:
+    """`dependencies` as a tuple, in order and with duplicates; `ArgumentError` where one is no future."""
+    if isinstance(dependencies, Future):
+        raise ArgumentError(f"{where} must be a list of futures, got one future: write [future]")
+    try:
+        futures = tuple(dependencies)
+    except TypeError:
+        raise ArgumentError(f"{where} must be a list of futures, got {_short(dependencies)}") from None
+    for index, future in enumerate(futures):
+        if not isinstance(future, Future):
+            raise ArgumentError(
+                f"{where}[{index}] must be a concurrent.futures.Future, got {_short(future)}; "
+                "pass what executor.submit(...) or scheduler.submit(...) returned"
+            )
+    return futures
+
+
+def choose(value: object, choices: Iterable[str], where: str) -> str:
+    """`value` where it is one of `choices`, else a `ChoiceError` that lists them, nearest first."""
+    known = list(choices)
+    if isinstance(value, str) and value in known:
+        return value
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ChoiceError(f"{where} must be one of {', '.join(map(repr, known))}, got {value!r}{hint}")
+
+
+def conditions_of(
+    dependencies: Iterable[Future[Any]] | Mapping[Future[Any], str], condition: str
+) -> str | dict[Future[Any], str]:
+    """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
+    if not isinstance(dependencies, Mapping):
+        return choose(condition, CONDITIONS, "condition")
+    return {
+        future: choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")
+        for future, each in dependencies.items()
+    }
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

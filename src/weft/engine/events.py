@@ -1,0 +1,79 @@
+"""The event stream: one record for each change of a task's state, told to whoever listens.
+
+The live display, a run's ``events.jsonl``, the report, the tests and a user's observer read this stream and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from weft.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from weft.engine.states import State
+    from weft.engine.task import ScheduledFuture
+
+__all__ = ["Event", "EventStream", "Observer"]
+
+LOGGER = logging.getLogger("weft")
+
+
+class Event(NamedTuple):
+    """One change of state."""
+
+    time: float  #: Seconds since the epoch, as `time.time()` gives them.
+    task: ScheduledFuture  #: The task itself; do not wait for it inside an observer.
+    name: str  #: The task's name.
+    state: State  #: The state that it has now.
+    detail: str  #: Why, in a few words, where there is something to say: an exception, a missing dependency.
+
+
+Observer: TypeAlias = Callable[[Event], object]
+
+
+class EventStream:
+    """The one place where events are made, and the observers that are told.
+
+    All events of a scheduler are emitted by one thread, in the order in which things happened; so an observer is
+    never called twice at a time. An observer that raises is logged once with its traceback and not called again:
+    observers cannot break a run.
+    """
+
+    def __init__(self, observers: Iterable[Observer] = (), clock: Callable[[], float] = time.time) -> None:
+        self._observers: tuple[Observer, ...] = ()
+        self._clock = clock
+        for observer in observers:
+            self.subscribe(observer)
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens: then, and only then, are details worth their cost."""
+        return bool(self._observers)
+
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        """Tell `observer` of every event from now on; returns a function that undoes this."""
+        if not callable(observer):
+            raise ArgumentError(
+                f"observer {observer!r} cannot be called: give a function that takes one event, "
+                "such as lambda event: print(event.name, event.state.name)"
+            )
+        # A new tuple each time: an emit that is under way goes on with the old one.
+        self._observers = (*self._observers, observer)
+
+        def undo() -> None:
+            self._observers = tuple(o for o in self._observers if o is not observer)
+
+        return undo
+
+    def emit(self, task: ScheduledFuture, state: State, detail: str = "") -> None:
+        """Tell all observers that `task` is now in `state`."""
+        event = Event(self._clock(), task, task.name, state, detail)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except BaseException:  # noqa: BLE001 - whatever it raises, the run goes on
+                LOGGER.exception("observer %r raised at %s; it is not called any more", observer, event.name)
+                self._observers = tuple(o for o in self._observers if o is not observer)

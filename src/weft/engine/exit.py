@@ -1,0 +1,94 @@
+"""What becomes of schedulers that nobody shut down, when the interpreter ends or the process forks.
+
+As with the standard library's executors, what was scheduled by then still runs. That takes two moments. While the
+executors still accept work, everything that waits is submitted; this hook must therefore run before theirs, and
+`threading` runs such hooks in reverse order of registration. Once the executors have ended, the last outcomes are
+published, so that done-callbacks of the last tasks are called.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its hook must be registered before ours
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+
+from weft.engine.dispatch import Dispatcher
+
+__all__ = ["look_after"]
+
+LOGGER = logging.getLogger("weft")
+PATIENCE = 2.0  # seconds of silence before a script that will not end says what it waits for
+
+_dispatchers: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+_registered_after: set[str] = set()
+
+
+def look_after(dispatcher: Dispatcher) -> None:
+    """See to it that nothing that `dispatcher` accepts is forgotten."""
+    _dispatchers.add(dispatcher)
+    # The process pool registers its hook when it is first imported, perhaps since the last scheduler was made: then
+    # ours once more, to be before it. It does no harm twice.
+    executor = "process" if "concurrent.futures.process" in sys.modules else "thread"
+    if executor not in _registered_after:
+        _registered_after.add(executor)
+        threading._register_atexit(_submit_the_rest)  # type: ignore[attr-defined]
+
+
+def _submit_the_rest() -> None:
+    try:
+        for dispatcher in list(_dispatchers):
+            _drain(dispatcher)
+    except KeyboardInterrupt:
+        for dispatcher in list(_dispatchers):
+            names = dispatcher.waiting()
+            dispatcher.cancel_pending()
+            if names:
+                LOGGER.warning("interrupted at exit: %s cancelled", _listed(names))
+
+
+def _drain(dispatcher: Dispatcher) -> None:
+    drained = dispatcher.drained()
+    told = False
+    while not drained.wait(PATIENCE):
+        if not dispatcher.busy() and _nobody_else_alive():
+            LOGGER.warning(
+                "%s dropped at exit: the futures that they wait for are completed by nobody",
+                _listed(dispatcher.waiting()),
+            )
+            dispatcher.cancel_pending()
+        elif not told:
+            told = True
+            LOGGER.warning("waiting at exit for %s (Ctrl-C drops what waits)", _listed(dispatcher.waiting()))
+
+
+def _nobody_else_alive() -> bool:
+    """Whether no thread is left that could still complete a future."""
+    ours = {dispatcher.thread for dispatcher in list(_dispatchers)}
+    others = [t for t in threading.enumerate() if t not in ours and t is not threading.main_thread()]
+    return not others
+
+
+def _listed(names: list[str]) -> str:
+    text = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} task{'s' * (len(names) != 1)} ({text})"
+
+
+@atexit.register
+def _publish_the_rest() -> None:
+    deadline = time.monotonic() + PATIENCE
+    for dispatcher in list(_dispatchers):
+        dispatcher.flushed().wait(max(0.0, deadline - time.monotonic()))
+
+
+def _forget_in_child() -> None:
+    for dispatcher in list(_dispatchers):
+        dispatcher.abandon()
+    _dispatchers.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

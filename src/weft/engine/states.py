@@ -1,0 +1,57 @@
+"""The states of a task, the same for every door, and which may follow which."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["State", "check_transition"]
+
+
+class State(Enum):
+    """Where a task stands. A task moves along `WANTED -> RUNNING -> one of the ends`; an end is never left."""
+
+    IDLE = "idle"  #: Known, but nobody has asked for it.
+    WANTED = "wanted"  #: Accepted: it waits for dependencies, for a gate or for its turn.
+    RUNNING = "running"  #: Handed to its executor, which may still hold it in a queue of its own.
+    SUCCEEDED = "succeeded"  #: Its function returned.
+    FAILED = "failed"  #: Its function raised, or it could not be submitted.
+    SKIPPED = "skipped"  #: It ran and found that there was nothing to do; counts as success.
+    UP_TO_DATE = "up to date"  #: It did not have to run: what it makes is there already; counts as success.
+    CANCELLED = "cancelled"  #: Somebody said so.
+    UNREACHABLE = "unreachable"  #: It never ran, because what it waited for can no longer come.
+
+    FAILED_DEP = UNREACHABLE
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the task is over: no other state follows."""
+        return self in _ENDS
+
+    @property
+    def is_success(self) -> bool:
+        """Whether dependents that wait for success may go on."""
+        return self in _SUCCESSES
+
+
+_SUCCESSES = frozenset({State.SUCCEEDED, State.SKIPPED, State.UP_TO_DATE})
+_ENDS = _SUCCESSES | {State.FAILED, State.CANCELLED, State.UNREACHABLE}
+
+_NEXT: dict[State, frozenset[State]] = {
+    State.IDLE: frozenset({State.WANTED}),
+    # FAILED without RUNNING: the submit function raised, so there was never anything to run.
+    State.WANTED: frozenset(
+        {State.RUNNING, State.FAILED, State.SKIPPED, State.UP_TO_DATE, State.CANCELLED, State.UNREACHABLE}
+    ),
+    # WANTED again: a further try.
+    State.RUNNING: frozenset({State.WANTED, State.SUCCEEDED, State.FAILED, State.SKIPPED, State.CANCELLED}),
+    **{end: frozenset() for end in _ENDS},
+}
+
+# Enum members hash in Python code; a set of ids makes the check on the hot path a matter of nanoseconds.
+_LEGAL = {(id(old), id(new)) for old, following in _NEXT.items() for new in following}
+
+
+def check_transition(old: State, new: State) -> None:
+    """Refuse a move that the table above does not have: it would be a mistake of weft's own."""
+    if (id(old), id(new)) not in _LEGAL:
+        raise AssertionError(f"illegal transition {old.name} -> {new.name}")

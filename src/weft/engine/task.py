@@ -1,0 +1,103 @@
+"""A task is a future: submitted to the user's function once its dependencies are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from weft.engine.light import LightFuture
+from weft.engine.states import State
+from weft.errors import DeadlockError
+
+if TYPE_CHECKING:
+    from weft.engine.dispatch import Dispatcher
+    from weft.engine.gates import Gate
+
+__all__ = ["ScheduledFuture"]
+
+T = TypeVar("T")
+
+
+class ScheduledFuture(LightFuture[T]):
+    """The outcome of a task that may still wait for others. Made by `Scheduler.submit`.
+
+    It is a `concurrent.futures.Future`. Beyond that it has a `name` and a `state`.
+    """
+
+    # Everything below but `_work` belongs to the dispatcher's thread once the task has been accepted.
+    __slots__ = (
+        "_any",
+        "_args",
+        "_claims",
+        "_conditions",
+        "_dependencies",
+        "_dispatcher",
+        "_kwargs",
+        "_name",
+        "_open",
+        "_passed",
+        "_state_now",
+        "_work",
+    )
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str | int,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        dependencies: tuple[Future[Any], ...],
+        conditions: str | dict[Future[Any], str],
+        wait_for_any: bool,
+        claims: tuple[tuple[Gate, Any], ...],
+    ) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self._name = name
+        self._args = args
+        self._kwargs = kwargs
+        self._dependencies = dependencies
+        self._conditions = conditions
+        self._any = wait_for_any
+        self._claims = claims
+        self._open = 0  # dependencies of which it is not known yet what they mean for this task
+        self._passed = 0  # gates passed; they are held until the task's work has ended
+        self._work: Future[T] | None = None
+        self._state_now = State.WANTED
+
+    @property
+    def name(self) -> str:
+        """The name given at submit, or ``task-7`` for the seventh without one."""
+        return self._name if isinstance(self._name, str) else f"task-{self._name}"
+
+    @property
+    def state(self) -> State:
+        """Where the task stands now."""
+        return State.CANCELLED if self.cancelled() else self._state_now
+
+    def running(self) -> bool:
+        """True while the work future says that it runs; never before the task has been submitted."""
+        work = self._work
+        return work is not None and not self.done() and work.running()
+
+    def cancel(self) -> bool:
+        """Cancel this task, and only this one; True unless it was done before.
+
+        Waiting: it never runs. Submitted: the work future's `cancel()` is tried; if that refuses because it runs, the
+        late result is dropped. Dependents see a cancelled dependency.
+        """
+        if self._decide():
+            self._publish_cancelled()
+            self._dispatcher.cancelled(self)
+        return self.cancelled()
+
+    def _refuse_deadlock(self, timeout: float | None) -> None:
+        if timeout is None and not self.done() and self._dispatcher.is_here():
+            raise DeadlockError(
+                f"waiting for {self.name!r} here would never end: this is the thread that would have to submit it "
+                "(a submit function, done-callback or observer); make it a dependency, or use add_done_callback"
+            )
+
+    def __repr__(self) -> str:
+        return f"<ScheduledFuture {self.name!r} {self.state.value}>"
