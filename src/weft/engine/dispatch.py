@@ -146,7 +146,7 @@ class Dispatcher:
                 self._guarded(self._launch, ready.popleft())
             while self._ended:
                 self._guarded(self._tell_dependents, self._ended.popleft())
-            if not self._waiting:
+            if not self._waiting and (self._drained or self._closing):
                 for event in self._drained:
                     event.set()
                 self._drained.clear()
@@ -231,9 +231,7 @@ class Dispatcher:
             self._works[work] = shared
         else:
             del self._works[work]
-        if (
-            task._state_now.is_end
-        ):  # cancelled while its work could not be stopped: the late result is dropped
+        if task._state_now.is_end:  # cancelled while its work could not be stopped: the late result is dropped
             self._leave_gates(task)
         elif work.cancelled():
             self._end(task, State.CANCELLED)
@@ -271,14 +269,12 @@ class Dispatcher:
         try:
             work = self._submit(*task._args, **task._kwargs)
             if not isinstance(work, Future):
-                raise ArgumentError(  # noqa: TRY004 - it is a TypeError
+                raise ArgumentError(
                     f"the submit function returned {type(work).__name__} {_short(work)} for {task.name!r}; "
                     "it must return a Future, as executor.submit(...) does"
                 )
             if work is task:
-                raise DeadlockError(
-                    f"the submit function returned the very future it was called for: {task.name!r}"
-                )
+                raise DeadlockError(f"the submit function returned the very future it was called for: {task.name!r}")
         except BaseException as exception:  # noqa: BLE001 - it ends in the future, whatever it is
             self._end(task, State.FAILED, exception=exception)
             return
@@ -320,9 +316,7 @@ class Dispatcher:
         if self.events:
             self.events.emit(task, state, "" if exception is None else _told(exception))
 
-    def _end(
-        self, task: Task, state: State, *, result: Any = None, exception: BaseException | None = None
-    ) -> None:
+    def _end(self, task: Task, state: State, *, result: Any = None, exception: BaseException | None = None) -> None:
         """Record, publish, and see to those that wait for it; called once for each task."""
         mine = task._decide()
         if not mine:  # somebody cancelled it in this very moment

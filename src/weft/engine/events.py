@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ArgumentError
 
@@ -26,7 +26,7 @@ class Event(NamedTuple):
     """One change of state."""
 
     time: float  #: Seconds since the epoch, as `time.time()` gives them.
-    task: ScheduledFuture  #: The task itself; do not wait for it inside an observer.
+    task: ScheduledFuture[Any]  #: The task itself; do not wait for it inside an observer.
     name: str  #: The task's name.
     state: State  #: The state that it has now.
     detail: str  #: Why, in a few words, where there is something to say: an exception, a missing dependency.
@@ -68,12 +68,12 @@ class EventStream:
 
         return undo
 
-    def emit(self, task: ScheduledFuture, state: State, detail: str = "") -> None:
+    def emit(self, task: ScheduledFuture[Any], state: State, detail: str = "") -> None:
         """Tell all observers that `task` is now in `state`."""
         event = Event(self._clock(), task, task.name, state, detail)
         for observer in self._observers:
             try:
                 observer(event)
-            except BaseException:  # noqa: BLE001 - whatever it raises, the run goes on
+            except BaseException:
                 LOGGER.exception("observer %r raised at %s; it is not called any more", observer, event.name)
                 self._observers = tuple(o for o in self._observers if o is not observer)

@@ -15,13 +15,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weft.engine.states import State
 from weft.errors import ArgumentError, ChoiceError, DeadlockError, DependencyNeverSatisfied
 
 if TYPE_CHECKING:
-    from weft.engine.task import ScheduledFuture as Task
+    from weft.engine.task import ScheduledFuture
+
+    Task: TypeAlias = ScheduledFuture[Any]
 
 __all__ = ["Gate", "Limit", "Locks", "NoFailures", "Slots", "Waves", "When"]
 
@@ -36,9 +38,7 @@ class Gate:
     def bind(self) -> None:
         """Called once, by the scheduler whose thread is to call everything below."""
         if self._bound:
-            raise ArgumentError(
-                f"{self!r} belongs to another scheduler; make a {type(self).__name__} for this one"
-            )
+            raise ArgumentError(f"{self!r} belongs to another scheduler; make a {type(self).__name__} for this one")
         self._bound = True
 
     def check(self, demand: Any) -> Any:
@@ -67,9 +67,7 @@ class Slots(Gate):
     resource: nothing overtakes, so a large task is not starved by small ones.
     """
 
-    def __init__(
-        self, capacity: Mapping[str, int | float], default: Mapping[str, int | float] | None = None
-    ) -> None:
+    def __init__(self, capacity: Mapping[str, int | float], default: Mapping[str, int | float] | None = None) -> None:
         if not isinstance(capacity, Mapping):
             raise ArgumentError(f'capacity must be a mapping such as {{"cpus": 8}}, got {capacity!r}')
         self._capacity = {name: _amount(amount, f"capacity {name!r}") for name, amount in capacity.items()}
@@ -150,8 +148,7 @@ class Slots(Gate):
     def _fits(self, demand: Mapping[str, int | float]) -> bool:
         # A hair above the capacity is rounding: 0.1 + 0.2 of 0.3.
         return all(
-            self._used.get(name, 0) + amount <= self.capacity(name) * (1 + 1e-9)
-            for name, amount in demand.items()
+            self._used.get(name, 0) + amount <= self.capacity(name) * (1 + 1e-9) for name, amount in demand.items()
         )
 
     def _take(self, demand: Mapping[str, int | float]) -> None:

@@ -57,9 +57,7 @@ class Scheduler(Generic[T]):
         observers: Iterable[Observer] = (),
         name: str | None = None,
     ) -> None:
-        if not callable(submit):
-            hint = "; write Scheduler(executor.submit)" if isinstance(submit, Executor) else ""
-            raise ArgumentError(f"submit must be a function that returns a future, got {submit!r}{hint}")
+        _check_callable(submit)
         self.wait_graph = WaitGraph() if wait_graph is None else wait_graph
         self.name = name or f"scheduler-{next(_NAMES)}"
         self._gates = tuple(gates)
@@ -182,6 +180,12 @@ class Scheduler(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Scheduler {self.name!r}>"
+
+
+def _check_callable(submit: object) -> None:
+    if not callable(submit):
+        hint = "; write Scheduler(executor.submit)" if isinstance(submit, Executor) else ""
+        raise ArgumentError(f"submit must be a function that returns a future, got {submit!r}{hint}")
 
 
 def _checked_args(args: Any) -> tuple[Any, ...]:

@@ -22,19 +22,15 @@ class State(Enum):
 
     FAILED_DEP = UNREACHABLE
 
-    @property
-    def is_end(self) -> bool:
-        """Whether the task is over: no other state follows."""
-        return self in _ENDS
-
-    @property
-    def is_success(self) -> bool:
-        """Whether dependents that wait for success may go on."""
-        return self in _SUCCESSES
+    is_success: bool  #: Whether dependents that wait for success may go on.
+    is_end: bool  #: Whether the task is over: no other state follows.
 
 
 _SUCCESSES = frozenset({State.SUCCEEDED, State.SKIPPED, State.UP_TO_DATE})
 _ENDS = _SUCCESSES | {State.FAILED, State.CANCELLED, State.UNREACHABLE}
+for _state in State:  # plain attributes: they are looked at several times for each task
+    _state.is_success = _state in _SUCCESSES
+    _state.is_end = _state in _ENDS
 
 _NEXT: dict[State, frozenset[State]] = {
     State.IDLE: frozenset({State.WANTED}),

@@ -74,9 +74,7 @@ class WaitFuture(LightFuture[T]):
 class WaitGraph:
     """Makes futures that wait for others. It starts no thread and never blocks; it may be used from any thread."""
 
-    def submit(
-        self, dependencies: Iterable[Future[Any]], digest: Callable[..., T] | None = None
-    ) -> WaitFuture[T]:
+    def submit(self, dependencies: Iterable[Future[Any]], digest: Callable[..., T] | None = None) -> WaitFuture[T]:
         """A future that is done when all `dependencies` are.
 
         Args:
@@ -92,9 +90,7 @@ class WaitGraph:
             ArgumentError: (a TypeError) a dependency is no future, or the digest cannot be called.
         """
         if digest is not None and not callable(digest):
-            raise ArgumentError(
-                f"digest must be a function of the dependencies' results, got {type(digest).__name__}"
-            )
+            raise ArgumentError(f"digest must be a function of the dependencies' results, got {type(digest).__name__}")
         future = WaitFuture(futures_in(dependencies), digest)
         future._subscribe()
         return future
