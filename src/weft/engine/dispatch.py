@@ -71,13 +71,15 @@ class Dispatcher:
                 self._start()
             self._inbox.put((self._accept, task))
 
-    def cancelled(self, task: Task) -> None:
-        """`task` has just been cancelled by somebody."""
+    def cancelled(self, task: Task, needed: tuple[Future[Any], ...] = ()) -> None:
+        """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
         work = task._work
         # A work that several tasks share goes on for the others.
         if work is not None and self._works.get(work, 1) == 1:
             work.cancel()
         self._inbox.put((self._cancelled, task))
+        if needed:
+            self._inbox.put((self._cancel_unneeded, needed))
 
     def close(self, why: str) -> None:
         """Accept nothing more. The thread ends once everything accepted has."""
@@ -248,6 +250,16 @@ class Dispatcher:
         if work is not None and self._works.get(work) == 1:
             work.cancel()  # again: when the canceller looked, the submit function may not have returned yet
         self._end(task, State.CANCELLED)
+
+    def _cancel_unneeded(self, needed: tuple[Future[Any], ...]) -> None:
+        todo = list(needed)
+        while todo:
+            task = todo.pop()
+            if not isinstance(task, ScheduledFuture) or task._dispatcher is not self or task.done():
+                continue
+            if all(dependent.done() for dependent in self._dependents.get(task, ())):
+                todo.extend(task._dependencies)
+                task.cancel()
 
     def _close(self, _: None) -> None:
         self._closing = True

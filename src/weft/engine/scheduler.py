@@ -110,7 +110,7 @@ class Scheduler(Generic[T]):
             kwargs = dict(kwargs)
         else:
             raise ArgumentError(f"kwargs must be a mapping of names to values, got {kwargs!r}")
-        futures = futures_in(dependencies) if dependencies else ()
+        futures = () if dependencies is None or dependencies == () else futures_in(dependencies)
         task: ScheduledFuture[T] = ScheduledFuture(
             self._dispatcher,
             next(self._numbers) if name is None else str(name),

@@ -81,15 +81,20 @@ class ScheduledFuture(LightFuture[T]):
         work = self._work
         return work is not None and not self.done() and work.running()
 
-    def cancel(self) -> bool:
-        """Cancel this task, and only this one; True unless it was done before.
+    def cancel(self, upstream: bool = False) -> bool:
+        """Cancel this task; True unless it was done before.
 
         Waiting: it never runs. Submitted: the work future's `cancel()` is tried; if that refuses because it runs, the
         late result is dropped. Dependents see a cancelled dependency.
+
+        Args:
+            upstream: also cancel the tasks of this scheduler that only this one needed, and what only they needed.
+                Default: this one only.
         """
+        needed = self._dependencies if upstream else ()
         if self._decide():
             self._publish_cancelled()
-            self._dispatcher.cancelled(self)
+            self._dispatcher.cancelled(self, needed)
         return self.cancelled()
 
     def _refuse_deadlock(self, timeout: float | None) -> None:

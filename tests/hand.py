@@ -1,0 +1,57 @@
+"""What several tests share: work that is done by hand, and a scheduler that is always shut down."""
+
+from __future__ import annotations
+
+import queue
+from concurrent.futures import Future
+
+PATIENCE = 30  # seconds after which a test counts as hanging; never waited for in a test that passes
+
+
+class Hand:
+    """A submit function whose work is done by hand, in the order and at the time that the test wants."""
+
+    def __init__(self):
+        self.calls: list[tuple] = []
+        self._started: queue.Queue[tuple[tuple, Future]] = queue.Queue()
+
+    def __call__(self, *args):
+        future = Future()
+        self.calls.append(args)
+        self._started.put((args, future))
+        return future
+
+    def next(self) -> tuple[tuple, Future]:
+        """The next submitted call: its arguments and its future, once it has been submitted."""
+        return self._started.get(timeout=PATIENCE)
+
+    def finish(self, result=None) -> tuple:
+        """Let the next submitted call succeed; returns its arguments."""
+        args, future = self.next()
+        future.set_result(result)
+        return args
+
+
+def done(result=None, error=None) -> Future:
+    """A future that is done."""
+    future = Future()
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+    return future
+
+
+def cancelled() -> Future:
+    """A future that has been cancelled."""
+    future = Future()
+    future.cancel()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def settled(scheduler) -> None:
+    """Return once the scheduler's thread has dealt with everything that it could by now."""
+    # Two rounds for each ready task at most: a message is handled and a task launched by turns.
+    for _ in range(2 + 2 * len(scheduler._dispatcher._ready)):
+        assert scheduler._dispatcher.flushed().wait(PATIENCE)
