@@ -6,7 +6,7 @@ from html import escape
 from textwrap import wrap
 
 from atlas.imports import ImportGraph
-from atlas.layout import Spot, lay_out
+from atlas.layout import SMALLEST, Spot, lay_out
 from atlas.survey import Package
 from atlas.words import count
 
@@ -19,7 +19,7 @@ HEADING, LEGEND = (470.0, 268.0), (330.0, 310.0)
 LARGEST = 150.0
 """Radius in pixels that no circle exceeds, however few there are."""
 ROOM = 36.0
-"""The same for the circle in the legend; that of a hundred lines has to fit."""
+"""The same for circles in the legend."""
 UNITS, THREADS = 320, 2500
 """What is drawn at most: the largest units, the strongest imports."""
 
@@ -125,7 +125,6 @@ def _largest_scale(spot: Spot) -> float:
     beside_legend = (WIDTH - LEGEND[0] - HUB[0]) / right if right > 0 else math.inf
     return min(
         LARGEST / spot.radius,
-        ROOM / math.sqrt(100 / math.pi),
         FAN[0] / max(left, right),
         FAN[1] / up,
         max(below_corners[0], beside_heading),
@@ -207,6 +206,8 @@ def _legend(fan: _Fan, graph: ImportGraph) -> Iterator[str]:
 
 
 def _size_legend(left: float, middle: float, scale: float) -> Iterator[str]:
+    if not _round_numbers(scale):
+        yield _text(left, middle + 4.5, 13.5, f"The smallest circles: {SMALLEST} lines or fewer")
     for lines in _round_numbers(scale):
         radius = scale * math.sqrt(lines / math.pi)
         yield (
@@ -219,7 +220,7 @@ def _size_legend(left: float, middle: float, scale: float) -> Iterator[str]:
 
 def _round_numbers(scale: float) -> list[int]:
     """The two largest powers of ten whose circles have room in the legend."""
-    fitting = [10**k for k in range(2, 9) if scale * math.sqrt(10**k / math.pi) <= ROOM + 0.01]
+    fitting = [10**k for k in range(2, 9) if scale * math.sqrt(10**k / math.pi) <= ROOM]
     return fitting[-2:]
 
 

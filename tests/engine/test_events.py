@@ -1,8 +1,8 @@
 import logging
 
 import pytest
-from hand import Hand, done
 
+from hand import Hand, done
 from weft.errors import ArgumentError
 from weft.futures import Scheduler, State
 

@@ -8,6 +8,7 @@ import textwrap
 import time
 
 import pytest
+
 from hand import PATIENCE
 
 PREAMBLE = """

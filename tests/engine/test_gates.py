@@ -2,8 +2,8 @@ import threading
 from concurrent.futures import Future, wait
 
 import pytest
-from hand import PATIENCE, Hand, done, settled
 
+from hand import PATIENCE, Hand, done, settled
 from weft.errors import ArgumentError, ChoiceError, DeadlockError, DependencyNeverSatisfied
 from weft.futures import Gate, Limit, Locks, NoFailures, Scheduler, Slots, State, Waves, When
 

@@ -12,8 +12,8 @@ from concurrent.futures import (
 )
 
 import pytest
-from hand import PATIENCE
 
+from hand import PATIENCE
 from weft.engine.light import LightFuture
 
 

@@ -15,8 +15,8 @@ from concurrent.futures import (
 )
 
 import pytest
-from hand import PATIENCE, Hand, cancelled, done, settled
 
+from hand import PATIENCE, Hand, cancelled, done, settled
 from weft.errors import (
     ArgumentError,
     ChoiceError,
@@ -274,9 +274,8 @@ class TestBadInput:
             scheduler.submit(gates={gate: 1})
 
     def test_nothing_is_started_by_a_refused_call(self, hand):
-        with Scheduler(hand) as scheduler:
-            with pytest.raises(TypeError):
-                scheduler.submit(dependencies=[3])
+        with Scheduler(hand) as scheduler, pytest.raises(TypeError):
+            scheduler.submit(dependencies=[3])
         assert hand.calls == []
 
 
@@ -579,7 +578,7 @@ class TestShutdown:
 
     def test_another_exception_in_the_with_block_cancels_nothing(self, hand):
         root = Future()
-        with pytest.raises(ValueError), Scheduler(hand) as scheduler:  # noqa: PT012
+        with pytest.raises(ValueError), Scheduler(hand) as scheduler:
             task = scheduler.submit(dependencies=[root])
             root.set_result(None)
             raise ValueError

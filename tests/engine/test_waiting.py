@@ -5,8 +5,8 @@ import weakref
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
-from hand import PATIENCE, cancelled, done
 
+from hand import PATIENCE, cancelled, done
 from weft.errors import ArgumentError
 from weft.futures import WaitGraph
 

@@ -12,10 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import pytest
-from hand import PATIENCE, done
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hand import PATIENCE, done
 from weft.errors import DependencyNeverSatisfied
 from weft.futures import Limit, Locks, Scheduler, State, Waves
 
@@ -201,7 +201,7 @@ def test_every_future_ends_and_nothing_is_exceeded(plan, submitters):
 @settings(max_examples=150, deadline=None)
 @given(plans(cancels=False), st.integers(1, 3))
 def test_without_cancels_each_task_ends_as_the_oracle_says(plan, submitters):
-    world, tasks = weave(plan, submitters)
+    _world, tasks = weave(plan, submitters)
     expected = oracle(plan)
     if not expected:
         return
