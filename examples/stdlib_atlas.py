@@ -106,6 +106,7 @@ def _run(options: argparse.Namespace, place: Place, title: str) -> None:
     if options.runner == "serial" or options.no_compare:
         print(f"took {seconds:.2f} s")
     else:
+        print("once more serially, to compare ...", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             again, serial = _timed("serial", 1, place, title, Path(folder))
             same = "the same bytes" if _bytes(again) == _bytes(atlas) else "OTHER BYTES: did a file change meanwhile?"

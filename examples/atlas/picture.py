@@ -174,7 +174,8 @@ def _heading(title: str, packages: list[Package], graph: ImportGraph) -> Iterato
     totals = [
         f"{count(sum(package.lines for package in packages), 'line')} in "
         f"{count(sum(package.files for package in packages), 'file')}",
-        f"{len(packages):,} modules and packages, {count(len(graph.edges), 'import')} between them",
+        f"{count(len(packages), 'module')}{' and packages' * (len(packages) > 1)}, "
+        f"{count(len(graph.edges), 'import')} between them",
         _height(packages, graph),
     ]
     for row, words in enumerate(totals):

@@ -43,7 +43,7 @@ def main():
 TREE = {
     "app.py": APP,
     "core/__init__.py": "from . import model\n",
-    "core/model.py": "from .tools import tool\nimport helpers\nclass M:\n    def a(self): pass\n    def b(self): pass\n",
+    "core/model.py": "from .tools import t\nimport helpers\nclass M:\n    def a(self): pass\n    def b(self): pass\n",
     "core/tools.py": "from core import model\nimport sys, os.path\nasync def tool():\n    return 1",
     "helpers.py": "import late\n",
     "late.py": "import helpers\nif TYPE_CHECKING:\n    import app\n",
