@@ -16,60 +16,43 @@ Nothing here is recursive: ends go through `_ended`, launches through `_ready`, 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from queue import SimpleQueue
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeAlias
 
+from weft.engine.actor import Actor
 from weft.engine.edges import verdict
 from weft.engine.events import EventStream
 from weft.engine.states import State, check_transition
 from weft.engine.task import ScheduledFuture
-from weft.errors import ArgumentError, ClosedError, DeadlockError, DependencyNeverSatisfied
+from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
 
 __all__ = ["Dispatcher"]
 
-LOGGER = logging.getLogger("weft")
-
 Task: TypeAlias = ScheduledFuture[Any]
-Message: TypeAlias = tuple[Callable[[Any], None], Any]
 
 
-class Dispatcher:
+class Dispatcher(Actor):
     """What a Scheduler and its futures share; it lives until everything accepted has ended."""
 
     def __init__(self, submit: Callable[..., Future[Any]], events: EventStream, name: str) -> None:
+        super().__init__(name)
         self.events = events
-        self.thread: threading.Thread | None = None
         self._submit = submit
-        self._name = name
-        self._inbox: SimpleQueue[Message] = SimpleQueue()
-        # Between submit, close and the thread's end: what is accepted is seen. Reentrant for signal handlers.
-        self._door = threading.RLock()
-        self._closed = ""  # why no more is accepted
-        self._over = False  # the thread reads its inbox no more
-
         self._waiting: set[Task] = set()  # accepted, not ended, not yet handed to the submit function
         self._dependents: dict[Future[Any], list[Task]] = {}  # of futures that have not ended, ours or not
         self._ready: deque[Task] = deque()  # to be launched, or to go on to their next gate
         self._ended: deque[Task] = deque()  # whose dependents have still to be told
         self._works: dict[Future[Any], int] = {}  # submitted and not done; how many tasks share each
         self._drained: list[threading.Event] = []  # to be set when nothing waits any more
-        self._closing = False
 
     # From any thread ------------------------------------------------------------------------------------------
 
     def accept(self, task: Task) -> None:
         """Take responsibility for a new task: from now on it will end, whatever happens."""
-        with self._door:
-            if self._closed:
-                raise ClosedError(self._closed)
-            if self.thread is None:
-                self._start()
-            self._inbox.put((self._accept, task))
+        self.put_if_open(self._accept, task)
 
     def cancelled(self, task: Task, needed: tuple[Future[Any], ...] = ()) -> None:
         """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
@@ -77,48 +60,21 @@ class Dispatcher:
         # A work that several tasks share goes on for the others.
         if work is not None and self._works.get(work, 1) == 1:
             work.cancel()
-        self._inbox.put((self._cancelled, task))
+        self.put(self._cancelled, task)
         if needed:
-            self._inbox.put((self._cancel_unneeded, needed))
-
-    def close(self, why: str) -> None:
-        """Accept nothing more. The thread ends once everything accepted has."""
-        with self._door:
-            if self._closed:
-                return
-            self._closed = why
-            self._inbox.put((self._close, None))
-
-    def drained(self) -> threading.Event:
-        """An event that is set once everything accepted so far has been submitted or has ended."""
-        return self._event_after(self._drained.append)
-
-    def flushed(self) -> threading.Event:
-        """An event that is set once all that is in the inbox by now has been dealt with."""
-        return self._event_after(threading.Event.set)
-
-    def _event_after(self, verb: Callable[[threading.Event], None]) -> threading.Event:
-        event = threading.Event()
-        with self._door:
-            if self.thread is None or self._over:
-                event.set()
-            else:
-                self._inbox.put((verb, event))
-        return event
+            self.put(self._cancel_unneeded, needed)
 
     def cancel_pending(self) -> None:
         """Cancel what waits, and what its executor has not started."""
-        self._inbox.put((self._cancel_pending, None))
+        self.put(self._cancel_pending, None)
 
-    def abandon(self) -> None:
-        """In the child of a fork: the thread is not here, so nothing accepted here would ever run."""
-        self._door = threading.RLock()
-        self._over = True
-        self._closed = "this scheduler belongs to the process that was forked; make a new one in the child"
+    def drained(self) -> threading.Event:
+        """An event that is set once everything accepted so far has been submitted or has ended."""
+        return self.event_after(self._drained.append)
 
-    def is_here(self) -> bool:
-        """Whether this very thread is the one that would have to do the work."""
-        return threading.current_thread() is self.thread
+    def flushed(self) -> threading.Event:
+        """An event that is set once all that is in the inbox by now has been dealt with."""
+        return self.event_after(threading.Event.set)
 
     def waiting(self) -> list[str]:
         """Names of the tasks that wait: a glance from another thread, for messages."""
@@ -130,44 +86,30 @@ class Dispatcher:
 
     # The thread -----------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        # A daemon, so that work which never ends cannot keep the process; `weft.engine.exit` sees to it that what
-        # was accepted is submitted before the interpreter goes.
-        self.thread = threading.Thread(target=self._run, name=f"weft-{self._name}", daemon=True)
-        self.thread.start()
-
     def _run(self) -> None:
         inbox, ready = self._inbox, self._ready
         while True:
             # By turns, so that neither a flood of submits nor a flood of ready tasks holds up the other.
             if not ready or not inbox.empty():
                 verb, subject = inbox.get()
-                self._guarded(verb, subject)
+                self._do(verb, subject)
                 del subject  # the last task must not be kept alive by an idle thread
             if ready:
-                self._guarded(self._launch, ready.popleft())
+                self._do(self._launch, ready.popleft())
             while self._ended:
-                self._guarded(self._tell_dependents, self._ended.popleft())
-            if not self._waiting and (self._drained or self._closing):
+                self._do(self._tell_dependents, self._ended.popleft())
+            if self._waiting:
+                continue
+            if self._drained:
                 for event in self._drained:
                     event.set()
                 self._drained.clear()
-                if self._closing and not self._works and not ready and self._stop():
-                    return
+            if not self._works and not ready and self._stop():
+                return
 
-    def _stop(self) -> bool:
-        with self._door:
-            self._over = self._inbox.empty()
-            return self._over
-
-    def _guarded(self, verb: Callable[[Any], None], subject: Any) -> None:
-        """No thread dies silently: what goes wrong with a task ends that task, and the thread goes on."""
-        try:
-            verb(subject)
-        except BaseException as exception:
-            LOGGER.exception("unexpected error in weft's scheduler thread")
-            if isinstance(subject, ScheduledFuture) and not subject._state_now.is_end:
-                self._end(subject, State.FAILED, exception=exception)
+    def _went_wrong(self, subject: Any, exception: BaseException) -> None:
+        if isinstance(subject, ScheduledFuture) and not subject._state_now.is_end:
+            self._end(subject, State.FAILED, exception=exception)
 
     # Messages -------------------------------------------------------------------------------------------------
 
@@ -177,8 +119,6 @@ class Dispatcher:
             self.events.emit(task, State.WANTED)
         for gate, demand in task._claims:
             gate.expect(task, demand)
-        if task._decided:  # cancelled before we came to it: its own message follows
-            return
         if not task._dependencies:
             self._ready.append(task)
             return
@@ -186,7 +126,7 @@ class Dispatcher:
         for dependency in task._dependencies:
             if dependency.done():
                 self._count(task, dependency)
-                if task._state_now.is_end or not task._open:
+                if not task._open:
                     break
             else:
                 self._wait_for(task, dependency)
@@ -207,7 +147,7 @@ class Dispatcher:
     def _arrived(self, dependency: Future[Any]) -> None:
         """A dependency has ended: what does that mean for those that wait for it?"""
         for task in self._dependents.pop(dependency, ()):
-            if task._open and not task._decided:
+            if task._open:
                 self._count(task, dependency)
 
     def _count(self, task: Task, dependency: Future[Any]) -> None:
@@ -228,20 +168,23 @@ class Dispatcher:
         """The work of a task is done: its outcome is the task's."""
         work = task._work
         assert work is not None
-        shared = self._works[work] - 1
-        if shared:
-            self._works[work] = shared
-        else:
+        if self._works[work] == 1:
             del self._works[work]
+        else:
+            self._works[work] -= 1
+        task._work = None
         if task._state_now.is_end:  # cancelled while its work could not be stopped: the late result is dropped
             self._leave_gates(task)
-        elif work.cancelled():
+            return
+        try:
+            exception = work.exception()
+        except CancelledError:
             self._end(task, State.CANCELLED)
-        elif (exception := work.exception()) is not None:
-            self._end(task, State.FAILED, exception=exception)
-        else:
+            return
+        if exception is None:
             self._end(task, State.SUCCEEDED, result=work.result())
-        task._work = None
+        else:
+            self._end(task, State.FAILED, exception=exception)
 
     def _cancelled(self, task: Task) -> None:
         if task._state_now.is_end:
@@ -261,9 +204,6 @@ class Dispatcher:
                 todo.extend(task._dependencies)
                 task.cancel()
 
-    def _close(self, _: None) -> None:
-        self._closing = True
-
     def _cancel_pending(self, _: None) -> None:
         for task in tuple(self._waiting):
             task.cancel()
@@ -274,8 +214,7 @@ class Dispatcher:
     # A task's way ---------------------------------------------------------------------------------------------
 
     def _launch(self, task: Task) -> None:
-        if task._decided or task._state_now.is_end:
-            return
+        # Decided: cancelled while it was on its way here; its own message sees to the rest.
         if not self._pass_gates(task) or task._decided:
             return
         try:
@@ -363,7 +302,7 @@ class _Done:
         self.task = task
 
     def __call__(self, _: Future[Any]) -> None:
-        self.dispatcher._inbox.put((self.dispatcher._finish, self.task))
+        self.dispatcher.put(self.dispatcher._finish, self.task)
 
 
 def _told(exception: BaseException) -> str:
