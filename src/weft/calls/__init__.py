@@ -1,0 +1,40 @@
+"""Calls: functions that know about themselves, and calls that are about to be made.
+
+`task` turns a function into a `MetaFuncBase`; a `Closure` is one with arguments. Runners take either.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weft.calls.checks import check
+    from weft.calls.closure import Closure
+    from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc, as_metafunc
+    from weft.calls.standins import stand_in
+    from weft.calls.tasks import Task, task
+
+__all__ = ["Closure", "MetaFuncBase", "MinimalMetaFunc", "Task", "as_metafunc", "check", "stand_in", "task"]
+
+_HOME = {
+    "Closure": "closure",
+    "MetaFuncBase": "metafunc",
+    "MinimalMetaFunc": "metafunc",
+    "Task": "tasks",
+    "as_metafunc": "metafunc",
+    "check": "checks",
+    "stand_in": "standins",
+    "task": "tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'weft.calls' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"weft.calls.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,50 @@
+"""Types and values as messages show them: short, and without module names."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from typing import Any
+
+__all__ = ["got", "key_name", "type_name"]
+
+_WIDTH = 60
+_MODULES = re.compile(r"\b(?:typing(?:_extensions)?|collections\.abc|builtins)\.")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 30
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxarray = 3
+_SHORT.maxdict = 2
+_SHORT.maxlevel = 2
+
+
+def type_name(api: Any) -> str:
+    """A type as one would write it in an annotation."""
+    if api is None or api is type(None):
+        return "None"
+    if isinstance(api, type) and not hasattr(api, "__origin__"):
+        return api.__name__
+    text = _MODULES.sub("", repr(api)).replace("NoneType", "None")
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
+
+
+def got(value: Any) -> str:
+    """A value with its type: ``str 'a'``, ``None``, ``Point(x=1)``."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the type {value.__name__}"
+    name, text = type(value).__name__, _one_line(value)
+    return text if name in text.partition("(")[0] or name in text.partition(" ")[0] else f"{name} {text}"
+
+
+def key_name(key: Any) -> str:
+    """A key or a member, short."""
+    return _one_line(key)
+
+
+def _one_line(value: Any) -> str:
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except Exception:  # noqa: BLE001 - a __repr__ of the user's must not hide the message it is for
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
