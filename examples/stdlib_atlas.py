@@ -13,6 +13,7 @@ in. A file that does not parse is reported, and the rest of the atlas does witho
 """
 
 import argparse
+import io
 import multiprocessing
 import os
 import signal
@@ -49,22 +50,14 @@ def weave(runner: Any, place: Place, title: str, output: Path) -> Any:
 def main() -> int:
     """Run the script; returns its exit code."""
     options = _options()
-    place = explore(options.directory, tests=options.all)
-    if not place.files:
-        print(f"no Python sources below {printable(place.root)}: nothing to draw", file=sys.stderr)
-        return 1
-    title = _title(options.directory, place)
-    print(f"An atlas of {title[:1].lower() + title[1:] if title.startswith('The ') else title}")
-    _dry_run(place, title, options.output)
-    if options.runner == "dry":
-        return 0
+    _ignore_warnings()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files have letters that a terminal may not
     try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        _run(options, place, title)
+        return _draw_atlas(options)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _options() -> argparse.Namespace:
@@ -79,12 +72,29 @@ def _options() -> argparse.Namespace:
     options.directory = options.directory or Path(sysconfig.get_paths()["stdlib"])
     if not options.directory.is_dir():
         parser.error(f"no such directory: {printable(str(options.directory))}")
-    if options.output.exists() and not options.output.is_dir():
-        parser.error(f"--output must be a directory, and {printable(str(options.output))} is none")
     if options.workers < 1:
         parser.error(f"--workers must be at least 1, not {options.workers}")
     options.output = options.output.absolute()
     return options
+
+
+def _draw_atlas(options: argparse.Namespace) -> int:
+    place = explore(options.directory, tests=options.all)
+    if not place.files:
+        print(f"no Python sources below {printable(place.root)}: nothing to draw", file=sys.stderr)
+        return 1
+    title = _title(options.directory, place)
+    print(f"An atlas of {title[:1].lower() + title[1:] if title.startswith('The ') else title}")
+    _dry_run(place, title, options.output)
+    if options.runner == "dry":
+        return 0
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"cannot write to {printable(str(options.output))}: {error.strerror}", file=sys.stderr)
+        return 2
+    _run(options, place, title)
+    return 0
 
 
 def _title(directory: Path, place: Place) -> str:
@@ -129,13 +139,8 @@ def _runner(kind: str, workers: int, progress: Progress) -> Iterator[Any]:
         with SerialRunner() as runner:
             yield runner
         return
-    with _pool(kind, workers) as pool:
-        try:
-            with ConcurrentRunner(schedule=True, executor=pool, observers=[progress]) as runner:
-                yield runner
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with _pool(kind, workers) as pool, ConcurrentRunner(schedule=True, executor=pool, observers=[progress]) as runner:
+        yield runner
 
 
 def _pool(kind: str, workers: int) -> Executor:
@@ -166,5 +171,4 @@ def _shown(path: str) -> str:
 
 
 if __name__ == "__main__":
-    _ignore_warnings()
     sys.exit(main())

@@ -148,7 +148,8 @@ def _sources(root: Path, left_out: frozenset[str]) -> Iterator[str]:
     for folder, folders, names in os.walk(root, onerror=unlisted.append):
         folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
         paths = (os.path.join(folder, name) for name in names if name.endswith(".py"))
-        yield from (path for path in paths if os.path.isfile(path) or os.path.islink(path))
+        # Links to nowhere are handed out too, to be reported; pipes and devices never, for reading them may not end.
+        yield from (path for path in paths if os.path.isfile(path) or not os.path.exists(path))
     yield from (error.filename for error in unlisted if error.filename != str(root))
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from itertools import pairwise, permutations
@@ -70,6 +71,8 @@ def tree(tmp_path_factory):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     (root / "nowhere.py").symlink_to("not there")
+    os.mkfifo(root / "pipe.py")
+    (root / "link to pipe.py").symlink_to("pipe.py")
     return root
 
 
@@ -197,6 +200,33 @@ def on_terminal(*args, **env):
     return told.decode()
 
 
+def test_names_are_told_where_letters_are_few(tree):
+    done = run(tree, "--runner", "dry", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    (broken := tree.parent / "ünï").mkdir()
+    (broken / "ä.py").write_text("?")
+    done = run(broken, "--runner", "serial", "--output", broken, PYTHONIOENCODING="ascii")
+    assert "An atlas of \\xfcn\\xef" in done.stdout
+    assert "  \\xe4.py: invalid syntax" in done.stdout
+
+
+def test_interrupt_ends_the_run_with_130_and_leaves_no_process(tmp_path):
+    for k in range(120):
+        (tmp_path / f"m{k}.py").write_text("def f(x):\n    return [x, x + 1, x + 2]\n" * 600)
+    command = [sys.executable, str(SCRIPT), str(tmp_path), "--output", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as script:
+        assert script.stdout is not None
+        while not script.stdout.readline().endswith(b"/120 files\n"):
+            pass
+        os.killpg(script.pid, signal.SIGINT)
+        # The pipes end when the last process that writes to them has ended.
+        _, errors = script.communicate(timeout=20)
+    assert script.returncode == 130
+    assert b"Traceback" not in errors
+    assert errors.endswith(b"stopped\n")
+    assert not (tmp_path / "atlas.json").exists()
+
+
 def test_tests_are_taken_in_on_request(tree, tmp_path):
     run(tree, "--runner", "serial", "--all", "--output", tmp_path)
     facts = json.loads((tmp_path / "atlas.json").read_text("utf-8"))
@@ -228,7 +258,8 @@ def test_package_is_entered_and_its_own_names_are_told_from_others(tmp_path):
         (["no such place"], "no such directory: no such place"),
         ([str(SCRIPT)], "no such directory"),
         ([".", "--workers", "0"], "--workers must be at least 1"),
-        ([".", "--output", str(SCRIPT)], "--output must be a directory"),
+        ([str(EXAMPLES), "--output", f"{SCRIPT}/below"], "below: Not a directory"),
+        ([str(EXAMPLES), "--output", str(SCRIPT)], "stdlib_atlas.py: File exists"),
         ([".", "--runner", "parallel"], "invalid choice"),
     ],
 )
