@@ -242,7 +242,7 @@ def _others(value: Any, api: Any, _seen: Seen) -> Fault | None:
         )
     except typeguard.TypeCheckError:
         return _wrong(value, api)
-    except NameError as error:
+    except Exception as error:  # noqa: BLE001 - names that cannot be resolved, annotations that are none
         return Fault("", f"cannot be checked against {type_name(api)}: {error}")
     return None
 

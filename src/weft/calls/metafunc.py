@@ -114,11 +114,9 @@ class MinimalMetaFunc(MetaFuncBase):
 
     def __init__(self, function: Callable[..., Any], mock: Any = None) -> None:
         _refuse_strange(function)
-        name = call_name(function)
-        if not _is_function(mock):
-            api_from_mock(mock, name)
         self.function = function
         self.mock = mock
+        self._mock_api = None if _is_function(mock) else api_from_mock(mock, call_name(function))
 
     def describe(self, /, *args: Any, **kwargs: Any) -> str:
         return call_name(self.function)
@@ -136,8 +134,9 @@ class MinimalMetaFunc(MetaFuncBase):
     def get_result_api(self, /, *args: Any, **kwargs: Any) -> Any:
         if self.mock is None:
             return self._read().result()
-        mock = self.mock(*args, **kwargs) if _is_function(self.mock) else self.mock
-        return api_from_mock(mock, self.describe(*args, **kwargs))
+        if self._mock_api is not None:
+            return self._mock_api
+        return api_from_mock(self.mock(*args, **kwargs), self.describe(*args, **kwargs))
 
     def _subject(self) -> Callable[..., Any]:
         return self.function

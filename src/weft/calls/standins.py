@@ -34,6 +34,8 @@ _TELL = "give the function an example of its result: @task(mock=...)"
 def _make(annotation: Any, making: Making) -> Any:
     if annotation in making:
         raise _cannot(annotation, "it needs another one of itself")
+    if annotation is Any:
+        raise _cannot(annotation, "it can be anything")
     making = (*making, annotation)
     origin = typing.get_origin(annotation) or annotation
     args = typing.get_args(annotation)
@@ -47,7 +49,7 @@ def _make(annotation: Any, making: Making) -> Any:
     if maker is not None:
         return maker(args, making)
     if not isinstance(origin, type):
-        raise _cannot(annotation, "it can be anything" if origin is Any else "it is not the type of one value")
+        raise _cannot(annotation, "it is not the type of one value")
     return _instance(origin, making)
 
 

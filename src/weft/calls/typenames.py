@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
+import types
+import typing
 from typing import Any
 
 __all__ = ["got", "key_name", "type_name"]
 
 _WIDTH = 60
-_MODULES = re.compile(r"\b(?:typing(?:_extensions)?|collections\.abc|builtins)\.")
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 30
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxarray = 3
@@ -19,12 +19,29 @@ _SHORT.maxlevel = 2
 
 def type_name(api: Any) -> str:
     """A type as one would write it in an annotation."""
-    if api is None or api is type(None):
-        return "None"
-    if isinstance(api, type) and not hasattr(api, "__origin__"):
-        return api.__name__
-    text = _MODULES.sub("", repr(api)).replace("NoneType", "None")
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
+    return _shortened(_type_name(api))
+
+
+def _type_name(api: Any) -> str:
+    args = typing.get_args(api)
+    origin = typing.get_origin(api)
+    if origin in (typing.Union, types.UnionType):
+        text = " | ".join(map(_type_name, args))
+    elif origin is typing.Annotated:
+        text = _type_name(args[0])
+    elif origin is typing.Literal:
+        text = f"Literal[{', '.join(map(repr, args))}]"
+    elif origin is not None:
+        text = f"{_type_name(origin)}[{', '.join(map(_type_name, args)) or '()'}]"
+    elif isinstance(api, list):  # the parameters of a Callable
+        text = f"[{', '.join(map(_type_name, api))}]"
+    elif api is None or api is type(None):
+        text = "None"
+    elif api is ...:
+        text = "..."
+    else:
+        text = getattr(api, "__forward_arg__", None) or getattr(api, "__name__", None) or repr(api)
+    return text
 
 
 def got(value: Any) -> str:
@@ -47,4 +64,8 @@ def _one_line(value: Any) -> str:
         text = " ".join(_SHORT.repr(value).split())
     except Exception:  # noqa: BLE001 - a __repr__ of the user's must not hide the message it is for
         return f"<{type(value).__name__}>"
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -145,8 +145,8 @@ class FuturesRunner(Runner):
     def _cancel(self) -> None:
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False, cancel_futures=True)
-        cancelled = sum(work.cancel() for work in self._works.pending())
-        LOGGER.warning("interrupted: calls that had not started are cancelled (%d at the executor)", cancelled)
+        running = sum(not work.cancel() for work in self._works.pending())
+        LOGGER.warning("interrupted: what had not started is cancelled; waiting for %d running calls", running)
 
 
 class _Part:

@@ -103,7 +103,7 @@ class RemoteFuture(Future[Any]):
             return
         try:
             result, error, text = unpack(packed.result())
-        except Exception as unpackable:  # noqa: BLE001 - code of the user's runs here; no future may hang for it
+        except BaseException as unpackable:  # noqa: BLE001 - code of the user's runs here; no future may hang for it
             self.set_exception(unpackable)
             return
         if error is None:

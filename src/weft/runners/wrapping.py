@@ -33,7 +33,7 @@ def wrap(runner: Runner, function: Callable[..., Any], mock: Any = None) -> Call
     else:
         metafunc = MinimalMetaFunc(function, mock)
 
-    @functools.wraps(function)
+    @functools.wraps(function, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         return runner(metafunc, *args, **kwargs)
 
