@@ -1,7 +1,7 @@
 """Draw the atlas: one self-contained SVG, the same bytes for the same input."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from html import escape
 from textwrap import wrap
 
@@ -16,8 +16,8 @@ FAN = (756.0, 868.0)
 """How far the fan may reach from its hub: to each side, and up."""
 HEADING, LEGEND = (470.0, 268.0), (330.0, 310.0)
 """Width and height of the corners, top left and top right, that the fan keeps out of."""
-LARGEST = 150.0
-"""Radius in pixels that no circle exceeds, however few there are."""
+LARGEST, MORE = 150.0, 5.0
+"""Radius in pixels that no circle exceeds, however few there are, and how much more each of them allows."""
 ROOM = 36.0
 """The same for circles in the legend."""
 UNITS, THREADS = 320, 2500
@@ -113,9 +113,10 @@ class _Fan:
         return "\n".join([*told, *(f"{path}: {error}" for path, error in package.errors)])
 
 
-def _scale(spots: Iterable[Spot]) -> float:
+def _scale(spots: Collection[Spot]) -> float:
     """As large as the paper allows, with the corners left to the heading and the legend."""
-    return min((_largest_scale(spot) for spot in spots), default=1.0)
+    largest = max(spot.radius for spot in spots)
+    return min((LARGEST + MORE * len(spots)) / largest, *map(_largest_scale, spots))
 
 
 def _largest_scale(spot: Spot) -> float:
@@ -124,7 +125,6 @@ def _largest_scale(spot: Spot) -> float:
     beside_heading = (HUB[0] - HEADING[0]) / left if left > 0 else math.inf
     beside_legend = (WIDTH - LEGEND[0] - HUB[0]) / right if right > 0 else math.inf
     return min(
-        LARGEST / spot.radius,
         FAN[0] / max(left, right),
         FAN[1] / up,
         max(below_corners[0], beside_heading),
