@@ -28,8 +28,8 @@ CONDITIONS: tuple[str, ...] = get_args(Condition)
 WAIT_FOR: tuple[str, ...] = get_args(WaitFor)
 
 
-def verdict(condition: str, dependency: Future[Any], who: str) -> BaseException | None:
-    """None where the ended `dependency` meets `condition`, else the exception for `who`, which it never will."""
+def verdict(condition: str, dependency: Future[Any], dependent: Future[Any]) -> BaseException | None:
+    """None where the ended `dependency` meets `condition`, else the exception that `dependent` is to end with."""
     if condition == "any":
         return None
     exception = None if dependency.cancelled() else dependency.exception()
