@@ -205,6 +205,21 @@ class TestFailure:
                 scheduler.submit([never]).result(PATIENCE)
             root.set_result(None)
 
+    def test_a_foreign_future_that_cannot_be_asked_fails_its_dependents_and_hangs_none(self, hand, scheduler):
+        class Odd(Future):
+            def exception(self, timeout=None):
+                raise RuntimeError("odd future")
+
+        odd = Odd()
+        waits = [scheduler.submit(["never"], dependencies=[odd]) for _ in range(3)]
+        after = scheduler.submit(["after"], dependencies=[odd], condition="any")
+        odd.set_result(None)
+        late = scheduler.submit(["late"], dependencies=[odd])
+        for task in (*waits, late):
+            assert str(task.exception(PATIENCE)) == "odd future"
+        assert hand.finish(1) == ("after",)
+        assert after.result(PATIENCE) == 1
+
     def test_returning_ones_own_future_is_refused_instead_of_hanging(self):
         box = []
         root = Future()

@@ -154,7 +154,11 @@ class Dispatcher(Actor):
         """One dependency less to know about. `_open` is 0 once it is decided whether the task may start."""
         conditions = task._conditions
         condition = conditions if isinstance(conditions, str) else conditions[dependency]
-        never = verdict(condition, dependency, task)
+        try:
+            never = verdict(condition, dependency, task)
+        except BaseException as exception:  # noqa: BLE001 - a future from anywhere may be of any make
+            self._end(task, State.FAILED, exception=exception)
+            return
         decides = (never is None) if task._any else (never is not None)
         task._open = 0 if decides else task._open - 1
         if task._open:
