@@ -45,7 +45,9 @@ def verdict(condition: str, dependency: Future[Any], dependent: Future[Any]) -> 
     happened = "was cancelled" if dependency.cancelled() else "succeeded"
     if exception is not None:
         happened = "failed" if failed else "was never reached"
-    never = DependencyNeverSatisfied(f"{describe(dependent)} needs the {condition} of {describe(dependency)}, which {happened}")
+    never = DependencyNeverSatisfied(
+        f"{describe(dependent)} needs the {condition} of {describe(dependency)}, which {happened}"
+    )
     # The root cause and not the whole way to it: that may be 100,000 tasks long.
     never.__cause__ = exception if failed or exception is None else exception.__cause__ or exception
     return never
