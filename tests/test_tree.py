@@ -156,7 +156,13 @@ def test_futures_are_found_and_replaced_100_000_levels_down():
 
 @pytest.mark.parametrize(
     ("items", "expected"),
-    [([], set()), ([1.0, 2.0], {float}), ([1, True], {int, bool}), ([1, "a", 1], {int, str}), ({"a": 1}.values(), {int})],
+    [
+        ([], set()),
+        ([1.0, 2.0], {float}),
+        ([1, True], {int, bool}),
+        ([1, "a", 1], {int, str}),
+        ({"a": 1}.values(), {int}),
+    ],
 )
 def test_kinds_are_the_exact_types(items, expected):
     assert set(kinds(items)) == expected

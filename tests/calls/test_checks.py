@@ -8,8 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, Optional, Protocol, TypedDict
-from typing import TypeVar, Union  # noqa: I001
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Optional,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 import pytest
@@ -81,7 +93,7 @@ GOOD = [
     *[([1, 2.5], list[float]), ([[1], []], list[list[int]]), ({"a": 1}, dict[str, int]), ({1}, set[int])],
     *[([1], typing.List[int]), ({"a": [1]}, typing.Dict[str, typing.List[int]]), ((1, "a"), typing.Tuple[int, str])],  # noqa: UP006
     *[((1, 2), typing.Tuple), ((), tuple[()]), ((1, 2, 3), tuple[int, ...]), (frozenset([1]), frozenset[int])],  # noqa: UP006
-    *[(None, Optional[int]), (1, Union[int, str]), ("a", int | str), ([1, None, "a"], list[int | str | None])],
+    *[(None, Optional[int]), (1, Union[int, str]), ("a", int | str), ([1, None, "a"], list[int | str | None])],  # noqa: UP007, UP045
     *[("a", Literal["a", 1]), ({"title": "x"}, Movie), ({"title": "x", "year": 1}, Movie), (Pair(1, "a"), Pair)],
     *[(Point(1.0), Point), (Point(1, 2, ["a"]), Point), (Node(Node()), Node), (Box(3), Box[int]), (Box("a"), Box)],
     *[(1, Annotated[int, "metres"]), (1, UserId), (len, Callable), (lambda x: x, Callable[[int], int])],
@@ -120,7 +132,7 @@ BAD = [
     ((1,), tuple[int, str], ": expected tuple[int, str], got tuple (1,)"),
     ((1,), tuple[()], ": expected tuple[()], got tuple (1,)"),
     ((1, "a"), tuple[int, ...], " at [1]: expected int, got str 'a'"),
-    (1, Optional[str], ": expected str | None, got int 1"),
+    (1, Optional[str], ": expected str | None, got int 1"),  # noqa: UP045
     (1.5, int | str, ": expected int | str, got float 1.5"),
     ([1, "a"], list[int] | None, " at [1]: expected int, got str 'a'"),
     (["a"], list[int] | list[float], ": expected list[int] | list[float], got list ['a']"),
@@ -211,7 +223,7 @@ def test_a_record_that_contains_itself_is_fine():
 
 
 def test_an_annotation_that_nobody_can_check_is_told():
-    with pytest.raises(ArgumentError, match="cannot be checked against .*Nowhere"):
+    with pytest.raises(ArgumentError, match=r"cannot be checked against .*Nowhere"):
         check(int, type["Nowhere"], "x")  # noqa: F821
 
 

@@ -101,7 +101,7 @@ def test_parameters_are_typed_by_annotation_else_by_default():
 
 
 def test_a_default_of_none_allows_none():
-    def g(a: int = None, b=None):
+    def g(a: int = None, b=None):  # noqa: RUF013
         pass
 
     assert MinimalMetaFunc(g).get_parameters_api() == {"a": int | None, "b": Any}

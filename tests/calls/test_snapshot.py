@@ -167,7 +167,7 @@ def test_deep_data_are_fine():
     assert taken == [1]
 
 
-@pytest.mark.parametrize("make", [threading.Lock, lambda: (i for i in "ab"), lambda: open(__file__)])
+@pytest.mark.parametrize("make", [threading.Lock, lambda: (i for i in "ab"), lambda: open(__file__)])  # noqa: SIM115
 def test_what_cannot_be_copied_is_kept_by_reference(make):
     thing = make()
     owner = Thing([thing])

@@ -85,7 +85,7 @@ CASES = [
     *[(int, 0), (float, 0.0), (complex, 0j), (str, ""), (bytes, b""), (bool, False), (None, None), (type(None), None)],
     *[(list, []), (list[float], []), (dict[str, int], {}), (set[int], set()), (frozenset, frozenset()), (MyList, [])],
     *[(tuple[int, str], (0, "")), (tuple[int, ...], ()), (tuple, ()), (typing.List[int], []), (OrderedDict, {})],  # noqa: UP006
-    *[(Optional[int], None), (int | str, 0), (Abstract | str, ""), (Literal["b", "a"], "b"), (Colour, Colour.RED)],
+    *[(Optional[int], None), (int | str, 0), (Abstract | str, ""), (Literal["b", "a"], "b"), (Colour, Colour.RED)],  # noqa: UP045
     *[(Annotated[int, "metres"], 0), (UserId, 0), (N, 0), (B, 0.0), (type[int], int), (type, object)],
     *[(Sequence[int], []), (Mapping[str, int], {}), (Iterable[int], []), (defaultdict[str, int], {})],
     *[(Movie, {"title": ""}), (Pair, (0, [])), (Point, Point(0.0, "here", ["new"])), (Line, Line(Point(0.0), None))],

@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import cloudpickle
 import pytest
-from calls.samples import Shelf, add, plain, renamed
 
+from calls.samples import Shelf, add, plain, renamed
 from weft import task
 from weft.calls import Closure, Task
 from weft.errors import ArgumentError, ChoiceError
@@ -72,7 +72,9 @@ def test_options_with_a_value_they_cannot_have_are_a_value_error(options):
         task(**options)
 
 
-@pytest.mark.parametrize("options", [{"cpus": 1}, {"gpus": 0}, {"memory": 1}, {"memory": "8 GB"}, {"time": 0.5}, {"time": "1h"}])
+@pytest.mark.parametrize(
+    "options", [{"cpus": 1}, {"gpus": 0}, {"memory": 1}, {"memory": "8 GB"}, {"time": 0.5}, {"time": "1h"}]
+)
 def test_options_with_a_value_they_can_have_are_accepted(options):
     assert task(**options)(plain).get_resources(1) == options
 

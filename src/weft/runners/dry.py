@@ -67,9 +67,9 @@ class DryRunner(Runner):
         """The calls in the order in which they were made, each with the calls whose results it takes.
 
         Results are recognised by identity. So there is no edge for what everybody shares, such as None, booleans,
-        whole numbers up to 256, texts of up to one character, dates and members of an Enum; none for what has been
-        computed from a result; and none through an array or another object in a Closure that was made beforehand, which
-        has taken a copy.
+        whole numbers up to 256, texts of up to one character, dates, members of an Enum, and tuples of only such;
+        none for what has been computed from a result; and none for an array or another object in a Closure that was
+        made beforehand, which has taken a copy.
         """
         return list(self._calls)
 
