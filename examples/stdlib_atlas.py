@@ -146,9 +146,13 @@ def _runner(kind: str, workers: int, progress: Progress) -> Iterator[Any]:
 def _pool(kind: str, workers: int) -> Executor:
     if kind == "threads":
         return ThreadPoolExecutor(workers)
-    # Never a plain fork: the runner has threads by then, and a fork copies their locks but not the threads.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_begin_worker)
+    # A fork starts at once, with everything imported; but it is safe only on Linux, and only while there is a single
+    # thread. So the workers, which a pool forks all together at its first call, are called here, before the runner
+    # has threads.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_begin_worker)
+    pool.submit(int).result()
+    return pool
 
 
 def _begin_worker() -> None:
