@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
+from time import sleep
 from typing import Any, TypeAlias
 
 from floor import WORKERS, noop
@@ -20,6 +21,7 @@ MB = 1_000_000
 CALLS = 50
 RESULT_BYTES = 10 * MB
 PATIENCE_S = 60
+SETTLE_S = 1.0  # for what a scheduler's thread has still to note down
 
 
 class Growth:
@@ -61,6 +63,7 @@ def pending(contender: str, n: int, traced: bool) -> dict[str, float]:
         growth = Growth(traced)
         for index, args in enumerate(all_args):
             futures[index] = submit(args)
+        sleep(SETTLE_S)
         grown = growth.peak()
     unfinished = wait([future for future in futures if future], timeout=PATIENCE_S).not_done
     if unfinished:
