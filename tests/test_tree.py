@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hand import done
 from weft.errors import ArgumentError, CycleError
 from weft.tree import find_futures, get_tree, iterate_tree, kinds, replace_futures, transform_tree, walk
 
@@ -294,3 +297,42 @@ def test_walking_keeps_nothing_alive():
     gc.collect()
     # This name, the list, the dict, and the argument of getrefcount.
     assert sys.getrefcount(thing) == 4
+
+
+# Any tree
+
+LEAVES = st.none() | st.integers() | st.text(max_size=3) | st.tuples(st.integers())
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=4)
+)
+
+
+@given(TREES)
+def test_every_leaf_is_where_its_path_says(tree):
+    for path, leaf in iterate_tree(tree):
+        assert get_tree(tree, path) is leaf
+
+
+@given(TREES)
+def test_transforming_by_identity_gives_an_equal_tree_and_walks_the_same_leaves(tree):
+    seen = []
+
+    def note(path, leaf):
+        seen.append((path, leaf))
+        return leaf
+
+    assert transform_tree(note, tree) == tree
+    assert seen == list(iterate_tree(tree))
+
+
+@given(TREES, TREES)
+def test_two_trees_are_walked_as_each_alone_where_they_are_alike(one, other):
+    for path, leaves in iterate_tree(one, other):
+        assert leaves == (get_tree(one, path), get_tree(other, path))
+
+
+@given(TREES)
+def test_futures_in_the_place_of_leaves_are_all_replaced(tree):
+    promised = transform_tree(lambda path, leaf: done(leaf), tree)
+    assert len(find_futures(promised)) == len(list(iterate_tree(tree)))
+    assert replace_futures(promised, lambda future: future.result()) == tree

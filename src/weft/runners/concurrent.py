@@ -55,7 +55,7 @@ class ConcurrentRunner(FuturesRunner):
             executor = executor.using(**resources)
         if shares_memory:
             # Results of other calls are copied by the worker and not here, in the scheduler's only thread.
-            return executor.submit(closure.validated_call)
+            return executor.submit(_Once(closure))
         return RemoteFuture(executor.submit(run_packed, pack_call(closure.resolved(copy=False))))
 
     def release(self) -> None:
@@ -67,6 +67,20 @@ class ConcurrentRunner(FuturesRunner):
             if self._own is None:
                 self._own = ThreadPoolExecutor(thread_name_prefix="weft")
             return self._own
+
+
+class _Once:
+    """Makes the call, and lets go of it before its outcome is known: an executor may keep what it was given."""
+
+    __slots__ = ("closure",)
+
+    def __init__(self, closure: Closure) -> None:
+        self.closure: Closure | None = closure
+
+    def __call__(self) -> Any:
+        closure, self.closure = self.closure, None
+        assert closure is not None
+        return closure.validated_call()
 
 
 def _refuse_strange(executor: Any) -> None:

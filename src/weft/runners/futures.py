@@ -125,8 +125,8 @@ class FuturesRunner(Runner):
 
     def _finish(self) -> None:
         already = self._closed
-        super().shutdown()
         try:
+            super().shutdown()
             self._wait()
         except KeyboardInterrupt:
             self._cancel()
@@ -145,8 +145,9 @@ class FuturesRunner(Runner):
     def _cancel(self) -> None:
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False, cancel_futures=True)
-        running = sum(not work.cancel() for work in self._works.pending())
-        LOGGER.warning("interrupted: what had not started is cancelled; waiting for %d running calls", running)
+        for work in self._works.pending():
+            work.cancel()
+        LOGGER.warning("interrupted: calls that had not started are cancelled; waiting for those that run")
 
 
 class _Part:
