@@ -327,6 +327,7 @@ def test_a_gate_of_the_users_that_raises_hangs_nothing(hand, caplog):
     assert "broken gate" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", [Limit(2), Slots({"cpus": 2}, {"cpus": 1}), Waves(), NoFailures()], ids=repr)
 def test_100_000_held_tasks_pass(gate):
     root = Future()
