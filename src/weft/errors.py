@@ -9,6 +9,7 @@
     │   ├── DeadlockError     (RuntimeError)  a wait that could never end
     │   └── UnknownValueError (RuntimeError)  a value that is asked for before it can be known
     └── TaskError             the task was accepted and could not be done
+        ├── ResultError       (TypeError)     its function returned something else than it promises
         └── DependencyNeverSatisfied          what it waited for can no longer come
 
 Where Python has a word for the mistake (TypeError, ValueError, RuntimeError), the class is that too, so that
@@ -22,6 +23,7 @@ __all__ = [
     "CycleError",
     "DeadlockError",
     "DependencyNeverSatisfied",
+    "ResultError",
     "TaskError",
     "UnknownValueError",
     "UserError",
@@ -62,7 +64,11 @@ class UnknownValueError(UserError, RuntimeError):
 
 
 class TaskError(WeftError):
-    """A task was accepted and could not be done, through no fault of its own function."""
+    """A task was accepted and could not be done."""
+
+
+class ResultError(TaskError, TypeError):
+    """A function returned something else than its return annotation or its mock promises."""
 
 
 class DependencyNeverSatisfied(TaskError):  # noqa: N818 - the name that design and batch systems use for it

@@ -8,7 +8,7 @@ import pytest
 from calls.samples import add
 from hand import cancelled, done
 from weft.calls import Closure, MetaFuncBase, MinimalMetaFunc
-from weft.errors import ArgumentError, UnknownValueError
+from weft.errors import ArgumentError, ResultError, UnknownValueError
 
 
 def f(xs: list[float], n: int = 2, *more: int, flag: bool = False, **rest: int) -> float:
@@ -200,14 +200,14 @@ def test_a_validated_call_refuses_arguments_before_it_calls():
 @pytest.mark.parametrize(
     ("mock", "result", "message"),
     [
-        ([0.0, 0.0], [1.0], r"^result: expected a list of 2, got a list of 1"),
-        ([0.0, 0.0], [1.0, "x"], r"^result at \[1\]: expected float, got str 'x'"),
-        ({"a": 1}, {"b": 1}, r"^result: expected a dict with the keys 'a', got a dict with the keys 'b'"),
-        (0, 1.5, r"^result: expected int, got float 1.5"),
+        ([0.0, 0.0], [1.0], r"^result of <lambda>: expected a list of 2, got a list of 1"),
+        ([0.0, 0.0], [1.0, "x"], r"^result of <lambda> at \[1\]: expected float, got str 'x'"),
+        ({"a": 1}, {"b": 1}, r"^result of <lambda>: expected a dict with the keys 'a', got a dict with the keys 'b'"),
+        (0, 1.5, r"^result of <lambda>: expected int, got float 1.5"),
     ],
 )
 def test_a_validated_call_refuses_a_result_that_is_not_like_the_mock(mock, result, message):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ResultError, match=message):
         Closure(MinimalMetaFunc(lambda: result, mock)).validated_call()
 
 
@@ -217,7 +217,7 @@ def test_a_list_in_a_mock_fixes_the_length_and_an_annotation_does_not():
 
     assert Closure(g).validated_call() == [1.0, 2.0, 3.0]
     assert Closure(MinimalMetaFunc(g, [0.0] * 3)).validated_call() == [1.0, 2.0, 3.0]
-    with pytest.raises(ArgumentError, match="expected a list of 2, got a list of 3"):
+    with pytest.raises(ResultError, match="expected a list of 2, got a list of 3"):
         Closure(MinimalMetaFunc(g, [0.0] * 2)).validated_call()
 
 
@@ -225,7 +225,7 @@ def test_a_result_is_checked_against_the_return_annotation():
     def g() -> int:
         return "x"
 
-    with pytest.raises(ArgumentError, match=r"^result: expected int, got str 'x'"):
+    with pytest.raises(ResultError, match=r"^result of g: expected int, got str 'x'"):
         Closure(g).validated_call()
 
 

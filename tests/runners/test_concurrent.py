@@ -221,8 +221,8 @@ def test_known_arguments_beside_a_future_are_checked_at_the_call():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (wrong_type, "^result: expected int, got str '1'"),
-        (wrong_shape, "^result: expected a list of 2, got a list of 1"),
+        (wrong_type, "^result of wrong_type: expected int, got str '1'"),
+        (wrong_shape, "^result of wrong_shape: expected a list of 2, got a list of 1"),
     ],
 )
 def test_a_wrong_result_arrives_through_the_outcome(schedule, function, message):

@@ -9,7 +9,7 @@ import pytest
 from hand import done
 from runners.zoo import Point, add, describe, fail, move, spread, take, total, wrong_type
 from weft import Closure, ConcurrentRunner, DryRunner, SerialRunner, task
-from weft.errors import ArgumentError, ClosedError, UnknownValueError
+from weft.errors import ArgumentError, ClosedError, ResultError, UnknownValueError
 from weft.runners import DryCall
 
 ALL = [SerialRunner, DryRunner, ConcurrentRunner, lambda: ConcurrentRunner(schedule=True)]
@@ -88,7 +88,7 @@ def test_serial_raises_at_the_call():
     run = SerialRunner()
     with pytest.raises(ValueError, match="no 1"):
         run(fail, 1)
-    with pytest.raises(ArgumentError, match=r"^result: expected int, got str '1'"):
+    with pytest.raises(ResultError, match=r"^result of wrong_type: expected int, got str '1'"):
         run(wrong_type, 1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weft.calls.metafunc import MetaFuncBase, as_metafunc
 from weft.calls.snapshot import Snapshot
 from weft.calls.unknown import Unknown
-from weft.errors import ArgumentError
+from weft.errors import ArgumentError, ResultError
 from weft.tree import replace_futures
 
 if TYPE_CHECKING:
@@ -108,12 +108,15 @@ class Closure:
     def validated_call(self) -> Any:
         """Wait for futures among the arguments, check the arguments, call, check the result, return it.
 
-        Raises ArgumentError (a TypeError) where a check fails, and whatever the function raises.
+        Raises ArgumentError or ResultError (both are TypeErrors) where a check fails, and whatever the function raises.
         """
         call = self.resolved()
         call.validate_parameters()
         result = call.metafunc(*call.args, **call.kwargs)
-        call._check(result, call.get_result_api(), "result")
+        try:
+            call._check(result, call.get_result_api(), f"result of {call.describe()}")
+        except ArgumentError as error:
+            raise ResultError(*error.args) from None
         return result
 
     def _check(self, value: Any, api: Any, where: str) -> None:
