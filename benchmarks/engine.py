@@ -17,7 +17,7 @@ from time import perf_counter
 from further import PARTS, QUICK, Finding, Scale
 from race import CONTENDERS
 from report import findings_table, race_report, section
-from rounds import Plan, Results, race
+from rounds import PATIENCE_S, Plan, Results, race
 from shapes import SHAPES
 
 SIZES = [1_000, 10_000, 100_000]
@@ -38,7 +38,7 @@ def main() -> int:
     started = perf_counter()
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     shapes = [name for name in SHAPES if name in options.only]
-    plan = Plan(options.contenders, shapes, sorted(sizes), options.quick)
+    plan = Plan(options.contenders, shapes, sorted(sizes), options.quick, options.patience)
     results = Results()
     if shapes:
         results = race(plan, say)
@@ -58,6 +58,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", type=numbers, help="numbers of tasks, such as 1000,10000")
     known = list(CONTENDERS)
     parser.add_argument("--contenders", type=one_of(known), default=known, help=f"of {','.join(known)}")
+    patience = "seconds that a start of a peer may take, as foretold by the smaller sizes (default: %(default)g)"
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, metavar="S", help=patience)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and findings to FILE")
     return parser.parse_args()
 

@@ -137,10 +137,22 @@ def _timed(kind: str, workers: int, place: Place, title: str, output: Path) -> t
 def _runner(kind: str, workers: int, progress: Progress) -> Iterator[Any]:
     if kind == "serial":
         with SerialRunner() as runner:
-            yield runner
+            yield _counted(runner, progress)
         return
     with _pool(kind, workers) as pool, ConcurrentRunner(schedule=True, executor=pool, observers=[progress]) as runner:
         yield runner
+
+
+def _counted(runner: SerialRunner, progress: Progress) -> Any:
+    """A serial runner has no events: what it has called when it returns is done."""
+
+    def call(function: Any, *args: Any) -> Any:
+        result = runner(function, *args)
+        if function is survey:
+            progress.step()
+        return result
+
+    return call
 
 
 def _pool(kind: str, workers: int) -> Executor:

@@ -48,7 +48,12 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Take notice of an event."""
-        if not self._open or event.name != "survey" or event.state.name not in {"SUCCEEDED", "FAILED"}:
+        if event.name == "survey" and event.state.name in {"SUCCEEDED", "FAILED"}:
+            self.step()
+
+    def step(self) -> None:
+        """One more file is read."""
+        if not self._open:
             return
         self._done += 1
         now = time.monotonic()
