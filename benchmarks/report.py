@@ -9,6 +9,14 @@ PEERS = ("parman", "dask", "parsl")
 MAIN = ("floor", "plain", "weft", *PEERS)
 LIMITS = ("floor", "floor-direct", "floor-futures", "hand-overs", "weft")
 
+LIMITS_ONLY = {"floor-direct", "floor-futures", "hand-overs"}
+EXPLAINED = (
+    "floor-direct:  done-callbacks submit from the workers, not from one thread (no such promise)",
+    "floor-futures: the floor that takes tasks one by one and hands out a future for each",
+    "hand-overs:    two threads that wake each other once per link, without any task",
+    "chain-1cpu:    the chain with the process pinned to one CPU: no waking of a second one",
+)
+
 MOST_RATIO_TO_FLOOR = 2.0
 MOST_GROWTH = 1.3
 
@@ -127,15 +135,12 @@ def folded(row: str, width: int = 100) -> list[str]:
 
 
 def race_report(plan: Plan, results: Results) -> list[str]:
-    return [
-        *section("Time per no-op task over ThreadPoolExecutor(2), µs, medians", race_table(plan, results)),
-        *section("Does weft's time per task stay flat? (floor: its ratio)", growth_table(plan, results)),
-        *section("What Python charges per task, µs", limits_table(plan, results)),
-        "floor-direct:  done-callbacks submit from the workers, not from one thread (no such promise)",
-        "floor-futures: the floor that takes tasks one by one and hands out a future for each",
-        "hand-overs:    two threads that wake each other once per link, without any task",
-        "chain-1cpu:    the chain with the process pinned to one CPU: no waking of a second one",
-    ]
+    lines = section("Time per no-op task over ThreadPoolExecutor(2), µs, medians", race_table(plan, results))
+    if len(plan.sizes) > 1 and "weft" in plan.contenders:
+        lines += section("Does weft's time per task stay flat? (floor: its ratio)", growth_table(plan, results))
+    if LIMITS_ONLY.intersection(plan.contenders):
+        lines += section("What Python charges per task, µs", [*limits_table(plan, results), *EXPLAINED])
+    return lines
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
