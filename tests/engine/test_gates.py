@@ -327,6 +327,21 @@ def test_a_gate_of_the_users_that_raises_hangs_nothing(hand, caplog):
     assert "broken gate" in caplog.text
 
 
+def test_a_gate_of_the_users_that_cannot_expect_fails_the_task(hand):
+    class Broken(Gate):
+        default = True
+
+        def expect(self, task, demand):
+            raise RuntimeError("broken gate")
+
+        def leave(self, task, demand, admitted):
+            return ()
+
+    with Scheduler(hand, gates=[Broken()]) as scheduler:
+        tasks = [scheduler.submit() for _ in range(3)]
+        assert [str(task.exception(PATIENCE)) for task in tasks] == ["broken gate"] * 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("gate", [Limit(2), Slots({"cpus": 2}, {"cpus": 1}), Waves(), NoFailures()], ids=repr)
 def test_100_000_held_tasks_pass(gate):

@@ -220,6 +220,55 @@ class TestFailure:
         assert hand.finish(1) == ("after",)
         assert after.result(PATIENCE) == 1
 
+    def test_a_work_future_that_cannot_be_watched_fails_its_task_and_hangs_none(self):
+        class Odd(Future):
+            def add_done_callback(self, fn):
+                raise RuntimeError("odd work")
+
+        with Scheduler(lambda odd: Odd() if odd else done(1)) as scheduler:
+            bad, good = scheduler.submit([True]), scheduler.submit([False])
+            assert str(bad.exception(PATIENCE)) == "odd work"
+            assert good.result(PATIENCE) == 1
+
+    def test_a_work_future_that_cannot_be_cancelled_or_asked_hangs_nothing(self, caplog):
+        class Odd(Future):
+            def cancel(self):
+                raise RuntimeError("odd work")
+
+            def exception(self, timeout=None):
+                raise RuntimeError("odd outcome")
+
+        works = [Odd(), Odd()]
+        with Scheduler(lambda i: works[i] if i < 2 else done(i)) as scheduler:
+            cancelled_task, odd = scheduler.submit([0]), scheduler.submit([1])
+            after = [scheduler.submit([5], dependencies=[task], condition="any") for task in (cancelled_task, odd)]
+            settled(scheduler)
+            assert cancelled_task.cancel()
+            for work in works:
+                work.set_result(None)
+            assert str(odd.exception(PATIENCE)) == "odd outcome"
+            assert [task.result(PATIENCE) for task in after] == [5, 5]
+        assert "odd work" in caplog.text
+
+    def test_a_dependency_that_cannot_be_hashed_fails_its_task(self, scheduler):
+        class Odd(Future):
+            __hash__ = None
+
+        assert isinstance(scheduler.submit(dependencies=[Odd()]).exception(PATIENCE), TypeError)
+
+    def test_a_callback_that_exits_among_failing_siblings_costs_none_of_them_its_end(self, scheduler):
+        root = Future()
+        tasks = [scheduler.submit(dependencies=[root]) for _ in range(10)]
+
+        def leave(_):
+            raise SystemExit(1)
+
+        for task in tasks:
+            task.add_done_callback(leave)
+        root.set_exception(ValueError("x"))
+        for task in tasks:
+            assert isinstance(task.exception(PATIENCE), ValueError)
+
     def test_returning_ones_own_future_is_refused_instead_of_hanging(self):
         box = []
         root = Future()

@@ -1,16 +1,17 @@
 """One thread that does what others put into its inbox, one message after another.
 
 What the messages work on belongs to that thread alone and needs no lock. The lock here, the door, stands only between
-those who put messages in and the end of the thread: whatever is accepted is dealt with.
+those who bring something new and the end of the thread: whatever is accepted is dealt with.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from weft.errors import ClosedError
 
@@ -18,19 +19,26 @@ __all__ = ["Actor"]
 
 LOGGER = logging.getLogger("weft")
 
+N = TypeVar("N")
 Verb: TypeAlias = Callable[[Any], object]
 
 
-class Actor:
-    """An inbox, the thread that reads it, and how both begin and end. The subclass says what a turn is."""
+class Actor(Generic[N]):
+    """An inbox, a tray for what is new, the thread that reads both, and how it begins and ends.
+
+    The subclass says what a turn is. What is new has a tray of its own, so that a flood of it does not stand before
+    the messages that say what has ended; but every message that asks for something finds all of it taken in.
+    """
 
     def __init__(self, name: str) -> None:
         self.thread: threading.Thread | None = None
         self._name = name
-        self._inbox: SimpleQueue[tuple[Verb, Any]] = SimpleQueue()
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._new: deque[N] = deque()
+        self._asleep = False  # the thread waits, or is about to wait, for its inbox
         self._door = threading.RLock()  # reentrant, for signal handlers
         self._closed = ""  # why no more is accepted
-        self._over = False  # the thread reads its inbox no more
+        self._over = False  # the thread reads nothing any more
 
     # From any thread.
 
@@ -38,21 +46,25 @@ class Actor:
         """Have `verb` called with `subject`, if the thread is still there."""
         self._inbox.put((verb, subject))
 
-    def put_if_open(self, verb: Verb, subject: Any) -> None:
-        """The same for something new: `ClosedError` after `close`, otherwise it is certain to be dealt with."""
+    def bring(self, subject: N) -> None:
+        """Something new: `ClosedError` after `close`, otherwise it is certain to be dealt with."""
         with self._door:
             if self._closed:
                 raise ClosedError(self._closed)
             if self.thread is None:
                 self._start()
-            self._inbox.put((verb, subject))
+            self._new.append(subject)
+        # The thread says that it will sleep and then looks at the tray once more; we fill the tray and then look
+        # whether it sleeps. One of us sees the other.
+        if self._asleep:
+            self._inbox.put(None)
 
     def close(self, why: str) -> None:
         """Accept nothing new, and say `why`. The thread ends when nothing is left to do."""
         with self._door:
             if not self._closed:
                 self._closed = why
-                self._inbox.put((self._look_again, None))
+                self._inbox.put(None)
 
     def event_after(self, verb: Callable[[threading.Event], object]) -> threading.Event:
         """Have `verb` called with a new event, which it is to set; the event is set already where nobody would."""
@@ -83,26 +95,31 @@ class Actor:
         self.thread.start()
 
     def _run(self) -> None:
+        """No thread dies silently: what goes wrong in a turn is logged, and the next turn comes."""
+        while not self._over:
+            try:
+                self._turn()
+            except BaseException as exception:
+                LOGGER.exception("unexpected error in the thread of %s", self._name)
+                self._went_wrong(exception)
+
+    def _turn(self) -> None:
+        """Hook: one turn, or as many as go well; sets `_over`, by `_stop`, when all is done."""
         raise NotImplementedError
 
-    def _do(self, verb: Verb, subject: Any) -> None:
-        """No thread dies silently: what goes wrong is logged and handed to `_went_wrong`, and the thread goes on."""
-        try:
-            verb(subject)
-        except BaseException as exception:
-            LOGGER.exception("unexpected error in the thread of %s", self._name)
-            self._went_wrong(subject, exception)
+    def _went_wrong(self, exception: BaseException) -> None:
+        """Hook: see to it that nobody waits for ever because of this."""
 
-    def _went_wrong(self, subject: Any, exception: BaseException) -> None:
-        """Hook: what an error means for the subject of the message."""
+    def _may_sleep(self) -> bool:
+        """Whether the next look at the inbox may block."""
+        self._asleep = not self._new
+        if self._new:
+            self._asleep = False
+        return self._asleep
 
     def _stop(self) -> bool:
-        """Whether the thread may end now: nothing new can come, and nothing old is left in the inbox."""
-        if not self._closed:
-            return False
-        with self._door:
-            self._over = self._inbox.empty()
-            return self._over
-
-    def _look_again(self, _: None) -> None:
-        """A message that only wakes the thread up."""
+        """Whether the thread may end now: nothing new can come, and nothing old is left."""
+        if self._closed:
+            with self._door:
+                self._over = self._inbox.empty() and not self._new
+        return self._over

@@ -1,11 +1,13 @@
 """The engine's one thread: it owns the graph of tasks that are under way and calls the user's submit function.
 
-    callers, workers, cancellers            the dispatcher's thread
-    ----------------------------            -----------------------------------------------------------
-    submit    ──┐                           accept:  look at the dependencies ─┐
-    work done ──┼──> inbox (SimpleQueue) ──>  finish:  take over the outcome   ├─> ready ─> gates ─> submit(...)
-    cancel    ──┤                           arrived: a dependency has ended  ──┘     │
-    shutdown  ──┘                           end: event, outcome, dependents  <───────┘
+    callers, workers, cancellers        the dispatcher's thread
+    ----------------------------        ---------------------------------------------------------
+    submit ───────────> new      ──>    accept: look at the dependencies ─┐
+    a future ends ──┐                   over:   take over the outcome,    ├─> ready ─> gates ─> submit(...)
+    cancel ─────────┼─> inbox    ──>            tell the dependents      ─┘      │
+    shutdown ───────┘                   end:    event, outcome, dependents  <────┘
+
+A future in the inbox says that it has ended; a pair is a verb and its subject.
 
 Every counter, queue and gate below belongs to that thread alone, so none of them needs a lock, no two decisions can
 cross, and events come in the order in which things happened. What others may do is small: put a message into the
@@ -16,25 +18,30 @@ Nothing here is recursive: ends go through `_ended`, launches through `_ready`, 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeAlias
 
 from weft.engine.actor import Actor
 from weft.engine.edges import verdict
 from weft.engine.events import EventStream
+from weft.engine.light import outcome
 from weft.engine.states import State, check_transition
 from weft.engine.task import ScheduledFuture
 from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
 
 __all__ = ["Dispatcher"]
 
+LOGGER = logging.getLogger("weft")
+
 Task: TypeAlias = ScheduledFuture[Any]
+_NO_KWARGS: Mapping[str, Any] = {}
 
 
-class Dispatcher(Actor):
+class Dispatcher(Actor[Task]):
     """What a Scheduler and its futures share; it lives until everything accepted has ended."""
 
     def __init__(self, submit: Callable[..., Future[Any]], events: EventStream, name: str) -> None:
@@ -44,22 +51,16 @@ class Dispatcher(Actor):
         self._waiting: set[Task] = set()  # accepted, not ended, not yet handed to the submit function
         self._dependents: dict[Future[Any], list[Task]] = {}  # of futures that have not ended, ours or not
         self._ready: deque[Task] = deque()  # to be launched, or to go on to their next gate
-        self._ended: deque[Task] = deque()  # whose dependents have still to be told
-        self._works: dict[Future[Any], int] = {}  # submitted and not done; how many tasks share each
+        self._ended: deque[Future[Any]] = deque()  # whose dependents have still to be told
+        self._works: dict[Future[Any], Task | list[Task]] = {}  # submitted and not done, and whose it is
         self._drained: list[threading.Event] = []  # to be set when nothing waits any more
+        self._subject: Any = None  # what this turn is about, should it go wrong
 
     # From any thread ------------------------------------------------------------------------------------------
 
-    def accept(self, task: Task) -> None:
-        """Take responsibility for a new task: from now on it will end, whatever happens."""
-        self.put_if_open(self._accept, task)
-
     def cancelled(self, task: Task, needed: tuple[Future[Any], ...] = ()) -> None:
         """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
-        work = task._work
-        # A work that several tasks share goes on for the others.
-        if work is not None and self._works.get(work, 1) == 1:
-            work.cancel()
+        self._cancel_work(task)
         self.put(self._cancelled, task)
         if needed:
             self.put(self._cancel_unneeded, needed)
@@ -86,30 +87,53 @@ class Dispatcher(Actor):
 
     # The thread -----------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        inbox, ready = self._inbox, self._ready
+    def _turn(self) -> None:
+        inbox, new, ready, ended = self._inbox, self._new, self._ready, self._ended
         while True:
-            # By turns, so that neither a flood of submits nor a flood of ready tasks holds up the other.
-            if not ready or not inbox.empty():
-                verb, subject = inbox.get()
-                self._do(verb, subject)
-                del subject  # the last task must not be kept alive by an idle thread
-            if ready:
-                self._do(self._launch, ready.popleft())
-            while self._ended:
-                self._do(self._tell_dependents, self._ended.popleft())
-            if self._waiting:
+            while ended:
+                self._tell_dependents(ended.popleft())
+            # What has ended comes first, so that no work future lives longer than it has to: with 100,000 of them
+            # the garbage collector would take more time than everything else.
+            if not inbox.empty() or self._idle():
+                if self._over:
+                    return
+                self._subject = inbox.get()
+                self._asleep = False
+                self._read(self._subject)
+                self._subject = None  # an idle thread keeps nothing alive
                 continue
-            if self._drained:
-                for event in self._drained:
-                    event.set()
-                self._drained.clear()
-            if not self._works and not ready and self._stop():
-                return
+            # Then by turns, so that neither a flood of submits nor one of ready tasks holds up the other.
+            if new:
+                self._subject = new.popleft()
+                self._accept(self._subject)
+            if ready:
+                self._subject = ready.popleft()
+                self._launch(self._subject)
 
-    def _went_wrong(self, subject: Any, exception: BaseException) -> None:
-        if isinstance(subject, ScheduledFuture) and not subject._state_now.is_end:
-            self._end(subject, State.FAILED, exception=exception)
+    def _idle(self) -> bool:
+        """Whether there is nothing to do but to wait for a message, or to end; those who wait for this are told."""
+        if self._ready or self._new:
+            return False
+        self._subject = None
+        if not self._waiting:
+            while self._drained:
+                self._drained.pop().set()
+            if not self._works and self._stop():
+                return True
+        return self._may_sleep()
+
+    def _read(self, message: Any) -> None:
+        if isinstance(message, Future):
+            self._future_ended(message)
+        elif message is not None:
+            verb, subject = message
+            while self._new:  # whatever is asked, it is about these, too
+                self._accept(self._new.popleft())
+            verb(subject)
+
+    def _went_wrong(self, exception: BaseException) -> None:
+        if isinstance(self._subject, ScheduledFuture) and not self._subject._state_now.is_end:
+            self._end(self._subject, State.FAILED, exception=exception)
 
     # Messages -------------------------------------------------------------------------------------------------
 
@@ -117,38 +141,50 @@ class Dispatcher(Actor):
         self._waiting.add(task)
         if self.events:
             self.events.emit(task, State.WANTED)
-        for gate, demand in task._claims:
-            gate.expect(task, demand)
-        if not task._dependencies:
-            self._ready.append(task)
-            return
+        try:
+            for gate, demand in task._claims:
+                gate.expect(task, demand)
+            self._link(task)
+        except BaseException as exception:  # noqa: BLE001 - a gate or a future of the user's
+            self._end(task, State.FAILED, exception=exception)
+
+    def _link(self, task: Task) -> None:
         task._open = len(task._dependencies)
+        if not task._open:
+            self._ready.append(task)
         for dependency in task._dependencies:
-            if dependency.done():
+            dependents = self._dependents.get(dependency)
+            if dependents is not None:
+                dependents.append(task)
+            elif not dependency.done():
+                self._await(dependency, task)
+            else:
                 self._count(task, dependency)
                 if not task._open:
                     break
-            else:
-                self._wait_for(task, dependency)
 
-    def _wait_for(self, task: Task, dependency: Future[Any]) -> None:
-        dependents = self._dependents.get(dependency)
-        if dependents is not None:
-            dependents.append(task)
-            return
+    def _await(self, dependency: Future[Any], task: Task) -> None:
+        """Be told of the end of `dependency`; once, however many tasks wait for it."""
         self._dependents[dependency] = [task]
         if not (isinstance(dependency, ScheduledFuture) and dependency._dispatcher is self):
-            # One callback for a foreign future, however many tasks wait for it.
-            dependency.add_done_callback(self._foreign_done)
+            dependency.add_done_callback(self._inbox.put)
 
-    def _foreign_done(self, dependency: Future[Any]) -> None:
-        self._inbox.put((self._arrived, dependency))
+    def _future_ended(self, future: Future[Any]) -> None:
+        """The message of a future: a foreign dependency, the work of one task or of several, or both."""
+        if future in self._dependents:
+            self._ended.append(future)
+        tasks = self._works.pop(future, ())
+        for task in tasks if isinstance(tasks, (list, tuple)) else (tasks,):
+            self._finish(task, future)
 
-    def _arrived(self, dependency: Future[Any]) -> None:
-        """A dependency has ended: what does that mean for those that wait for it?"""
-        for task in self._dependents.pop(dependency, ()):
-            if task._open:
-                self._count(task, dependency)
+    def _tell_dependents(self, future: Future[Any]) -> None:
+        """A future that others wait for has ended: what does that mean for them?"""
+        succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
+        for task in self._dependents.pop(future):
+            if succeeded and task._open > 1 and task._conditions == "value" and not task._any:
+                task._open -= 1  # by far the most common case, without asking the future again for each edge
+            elif task._open:
+                self._count(task, future)
 
     def _count(self, task: Task, dependency: Future[Any]) -> None:
         """One dependency less to know about. `_open` is 0 once it is decided whether the task may start."""
@@ -168,35 +204,35 @@ class Dispatcher(Actor):
         else:
             self._end(task, State.UNREACHABLE, exception=never)
 
-    def _finish(self, task: Task) -> None:
+    def _finish(self, task: Task, work: Future[Any]) -> None:
         """The work of a task is done: its outcome is the task's."""
-        work = task._work
-        assert work is not None
-        if self._works[work] == 1:
-            del self._works[work]
-        else:
-            self._works[work] -= 1
         task._work = None
         if task._state_now.is_end:  # cancelled while its work could not be stopped: the late result is dropped
             self._leave_gates(task)
             return
         try:
-            exception = work.exception()
+            result, exception = outcome(work)
         except CancelledError:
             self._end(task, State.CANCELLED)
-            return
-        if exception is None:
-            self._end(task, State.SUCCEEDED, result=work.result())
+        except BaseException as error:  # noqa: BLE001 - a future from anywhere may be of any make
+            self._end(task, State.FAILED, exception=error)
         else:
-            self._end(task, State.FAILED, exception=exception)
+            self._end(task, State.SUCCEEDED if exception is None else State.FAILED, result, exception)
 
     def _cancelled(self, task: Task) -> None:
         if task._state_now.is_end:
             return
-        work = task._work
-        if work is not None and self._works.get(work) == 1:
-            work.cancel()  # again: when the canceller looked, the submit function may not have returned yet
+        self._cancel_work(task)  # again: when the canceller looked, the submit function may not have returned yet
         self._end(task, State.CANCELLED)
+
+    def _cancel_work(self, task: Task) -> None:
+        work = task._work
+        # A work that several tasks share goes on for the others.
+        if work is not None and not isinstance(self._works.get(work), list):
+            try:
+                work.cancel()
+            except Exception:
+                LOGGER.exception("the work of %r cannot be cancelled", task.name)
 
     def _cancel_unneeded(self, needed: tuple[Future[Any], ...]) -> None:
         todo = list(needed)
@@ -219,7 +255,7 @@ class Dispatcher(Actor):
 
     def _launch(self, task: Task) -> None:
         # Decided: cancelled while it was on its way here; its own message sees to the rest.
-        if not self._pass_gates(task) or task._decided:
+        if (task._claims and not self._pass_gates(task)) or task._decided:
             return
         try:
             work = self._submit(*task._args, **task._kwargs)
@@ -235,10 +271,19 @@ class Dispatcher(Actor):
             return
         self._waiting.discard(task)
         self._move(task, State.RUNNING)
-        task._args, task._kwargs, task._dependencies = (), {}, ()
+        task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         task._work = work
-        work.add_done_callback(_Done(self, task))
-        self._works[work] = self._works.get(work, 0) + 1
+        self._look_after(work, task)
+
+    def _look_after(self, work: Future[Any], task: Task) -> None:
+        sharers = self._works.get(work)
+        if sharers is None:
+            self._works[work] = task
+            work.add_done_callback(self._inbox.put)
+        elif isinstance(sharers, list):
+            sharers.append(task)
+        else:
+            self._works[work] = [sharers, task]
 
     def _pass_gates(self, task: Task) -> bool:
         claims = task._claims
@@ -271,42 +316,30 @@ class Dispatcher(Actor):
         if self.events:
             self.events.emit(task, state, "" if exception is None else _told(exception))
 
-    def _end(self, task: Task, state: State, *, result: Any = None, exception: BaseException | None = None) -> None:
-        """Record, publish, and see to those that wait for it; called once for each task."""
+    def _end(self, task: Task, state: State, result: Any = None, exception: BaseException | None = None) -> None:
+        """Record, publish, and see to those that wait for it; called once for each task. It never raises."""
         mine = task._decide()
         if not mine:  # somebody cancelled it in this very moment
             state, exception = State.CANCELLED, None
         self._waiting.discard(task)
         task._open = 0
-        task._args, task._kwargs, task._dependencies = (), {}, ()
-        self._ended.append(task)
+        task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
+        if task in self._dependents:
+            self._ended.append(task)
         try:
             self._move(task, state, exception)
             # Resources that a work still uses, though nobody wants its result, are not free yet.
-            if task._work is None or task._work.done():
+            if task._claims and (task._work is None or task._work.done()):
                 self._leave_gates(task)
-        finally:  # even if a gate of the user's raises
+        except BaseException:
+            LOGGER.exception("a gate of %s raised at the end of %r", self._name, task.name)
+        try:
             if mine and state is State.CANCELLED:
                 task._publish_cancelled()
             elif mine:
                 task._publish(result, exception)
-
-    def _tell_dependents(self, task: Task) -> None:
-        if task in self._dependents:
-            self._arrived(task)
-
-
-class _Done:
-    """Reports that the work of a task is done; smaller and quicker than a closure, and it reads well in a debugger."""
-
-    __slots__ = ("dispatcher", "task")
-
-    def __init__(self, dispatcher: Dispatcher, task: Task) -> None:
-        self.dispatcher = dispatcher
-        self.task = task
-
-    def __call__(self, _: Future[Any]) -> None:
-        self.dispatcher.put(self.dispatcher._finish, self.task)
+        except BaseException:
+            LOGGER.exception("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
 
 
 def _told(exception: BaseException) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Literal, TypeAlias, get_args
 
+from weft.engine.light import outcome
 from weft.errors import ArgumentError, ChoiceError, DependencyNeverSatisfied
 
 __all__ = ["Condition", "WaitFor", "choose", "futures_in", "verdict"]
@@ -32,17 +33,21 @@ def verdict(condition: str, dependency: Future[Any], dependent: Future[Any]) -> 
     """None where the ended `dependency` meets `condition`, else the exception that `dependent` is to end with."""
     if condition == "any":
         return None
-    exception = None if dependency.cancelled() else dependency.exception()
+    try:
+        exception = outcome(dependency)[1]
+        cancelled = False
+    except CancelledError:
+        exception, cancelled = None, True
     if condition == "value":
         return exception
     failed = exception is not None and not isinstance(exception, DependencyNeverSatisfied)
     if condition == "failure":
         met = failed
     else:
-        met = exception is None and not dependency.cancelled()
+        met = exception is None and not cancelled
     if met:
         return None
-    happened = "was cancelled" if dependency.cancelled() else "succeeded"
+    happened = "was cancelled" if cancelled else "succeeded"
     if exception is not None:
         happened = "failed" if failed else "was never reached"
     never = DependencyNeverSatisfied(
@@ -78,8 +83,8 @@ def futures_in(dependencies: Iterable[Future[Any]], where: str = "dependencies")
 
 def choose(value: object, choices: Iterable[str], where: str) -> str:
     """`value` where it is one of `choices`, else a `ChoiceError` that lists them, nearest first."""
-    known = list(choices)
-    if isinstance(value, str) and value in known:
+    known = tuple(choices)
+    if value in known and isinstance(value, str):
         return value
     near = difflib.get_close_matches(str(value), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -90,7 +95,7 @@ def conditions_of(
     dependencies: Iterable[Future[Any]] | Mapping[Future[Any], str], condition: str
 ) -> str | dict[Future[Any], str]:
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
-    if not isinstance(dependencies, Mapping):
+    if type(dependencies) is list or not isinstance(dependencies, Mapping):  # the first is quick, and usual
         return choose(condition, CONDITIONS, "condition")
     return {
         future: choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")

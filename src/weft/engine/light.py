@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import Any, TypeVar
 
-__all__ = ["LightFuture"]
+__all__ = ["LOCK", "LightFuture", "outcome"]
 
 LOGGER = logging.getLogger("weft")
 T = TypeVar("T")
@@ -35,6 +35,15 @@ LOCK = threading.RLock()
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 _ENDED = (FINISHED, CANCELLED_AND_NOTIFIED, CANCELLED)
+
+
+def outcome(future: Future[T]) -> tuple[T | None, BaseException | None]:
+    """Result and exception of a future that is done; CancelledError where it was cancelled."""
+    if type(future) is Future and future._state == FINISHED:
+        # Nobody writes to it any more. Asking it costs two turns through its condition, for each task.
+        return future._result, future._exception
+    exception = future.exception()
+    return (future.result() if exception is None else None), exception
 
 
 class LightFuture(Future[T]):

@@ -117,11 +117,11 @@ class Scheduler(Generic[T]):
             args,
             kwargs,
             futures,
-            "value" if condition == "value" and not futures else conditions_of(dependencies, condition),
+            conditions_of(dependencies, condition),
             choose(wait_for, WAIT_FOR, "wait_for") == "any" if wait_for != "all" else False,
             self._claims(gates, futures) if self._gates or gates else (),
         )
-        self._dispatcher.accept(task)
+        self._dispatcher.bring(task)
         return task
 
     def observe(self, observer: Observer) -> Callable[[], None]:

@@ -24,6 +24,7 @@ class State(Enum):
 
     is_success: bool  #: Whether dependents that wait for success may go on.
     is_end: bool  #: Whether the task is over: no other state follows.
+    following: tuple[State, ...]  #: The states that may come next.
 
 
 _SUCCESSES = frozenset({State.SUCCEEDED, State.SKIPPED, State.UP_TO_DATE})
@@ -43,11 +44,11 @@ _NEXT: dict[State, frozenset[State]] = {
     **{end: frozenset() for end in _ENDS},
 }
 
-# Enum members hash in Python code; a set of ids makes the check on the hot path a matter of nanoseconds.
-_LEGAL = {(id(old), id(new)) for old, following in _NEXT.items() for new in following}
+for _state, _following in _NEXT.items():
+    _state.following = tuple(_following)  # looked through by identity: enum members hash in Python code
 
 
 def check_transition(old: State, new: State) -> None:
     """Refuse a move that the table above does not have: it would be a mistake of weft's own."""
-    if (id(old), id(new)) not in _LEGAL:
+    if new not in old.following:
         raise AssertionError(f"illegal transition {old.name} -> {new.name}")
