@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from hand import Hand, done
+from hand import PATIENCE, Hand, done
 from weft.errors import ArgumentError
 from weft.futures import Scheduler, State
 
@@ -78,6 +78,30 @@ def test_observe_returns_its_own_undo():
         hand.finish()
         second.result()
     assert {event.name for event in events} == {first.name}
+
+
+def test_a_log_filter_that_raises_ends_no_thread():
+    def odd(record):
+        raise RuntimeError("filter")
+
+    logger = logging.getLogger("weft")
+    logger.addFilter(odd)
+    try:
+        with Scheduler(lambda: done(1), observers=[lambda event: 1 / 0]) as scheduler:
+            assert scheduler.submit().result(PATIENCE) == 1
+            assert scheduler.submit().result(PATIENCE) == 1
+    finally:
+        logger.removeFilter(odd)
+
+
+def test_one_of_two_equal_observers_can_go():
+    events = []
+    with Scheduler(lambda: done(1), observers=[events.append]) as scheduler:
+        undo = scheduler.observe(events.append)
+        undo()
+        undo()
+        scheduler.submit(name="once").result(PATIENCE)
+    assert len(events) in (0, 3)
 
 
 def test_something_that_cannot_be_called_is_no_observer():

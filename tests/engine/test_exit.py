@@ -99,6 +99,56 @@ def test_a_process_pool_that_is_imported_after_the_scheduler_was_made_still_work
     assert (ended.stdout, ended.stderr, ended.returncode) == ("ran\n", "", 0)
 
 
+def test_an_orphan_is_dropped_although_idle_pools_are_there():
+    ended = run("""
+        pool, processes = ThreadPoolExecutor(), ProcessPoolExecutor(1)
+        processes.submit(int).result()
+        scheduler = Scheduler(pool.submit)
+        scheduler.submit([int]).result()
+        scheduler.submit([int], dependencies=[Future()], name="orphan")
+    """)
+    assert "1 task (orphan) dropped at exit" in ended.stderr
+    assert ended.returncode == 0
+
+
+def test_a_submit_function_that_takes_its_time_loses_nothing():
+    ended = run("""
+        import time, weft.engine.exit
+        weft.engine.exit.PATIENCE = 0.05
+
+        def submit(n):
+            time.sleep(0.3)
+            future = Future()
+            future.set_result(print("submitted", n))
+            return future
+
+        scheduler = Scheduler(submit)
+        first = scheduler.submit([1])
+        scheduler.submit([2], dependencies=[first])
+    """)
+    assert ended.stdout == "submitted 1\nsubmitted 2\n"
+    assert ended.returncode == 0
+
+
+def test_ctrl_c_while_the_scheduler_waits_at_the_end_of_its_block_stops_what_has_not_started():
+    script = PREAMBLE + textwrap.dedent("""
+        pool = ThreadPoolExecutor(1)
+        go = threading.Event()
+        with Scheduler(pool.submit) as scheduler:
+            last = scheduler.submit([go.wait])
+            threading.Timer(0.3, os.kill, (os.getpid(), 2)).start()
+            threading.Timer(0.6, go.set).start()
+            for n in range(50):
+                last = scheduler.submit([print, n], dependencies=[last])
+    """)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert ended.stdout == ""
+    assert "interrupted: 50 tasks of" in ended.stderr
+    assert "KeyboardInterrupt" in ended.stderr
+
+
 def test_an_idle_scheduler_keeps_no_process():
     ended = run("""
         scheduler = Scheduler(lambda: None)

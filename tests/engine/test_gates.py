@@ -127,7 +127,7 @@ class TestSlots:
         with Scheduler(hand, gates=[slots]) as scheduler:
             with pytest.raises(ChoiceError, match="asks for 8 of 'cpus'; there are only 4"):
                 scheduler.submit(gates={slots: {"cpus": 8}})
-            with pytest.raises(ChoiceError, match="unknown resource 'gpu'; this gate has 'cpus'"):
+            with pytest.raises(ChoiceError, match="a resource of this gate must be one of 'cpus', got 'gpu'"):
                 scheduler.submit(gates={slots: {"gpu": 1}})
             with pytest.raises(ChoiceError, match="number from 0 up"):
                 scheduler.submit(gates={slots: {"cpus": -1}})
@@ -146,6 +146,17 @@ class TestSlots:
                 scheduler.submit([name], gates={slots: {"cpus": 0}})
             for _ in "abc":
                 hand.finish()
+
+    def test_whole_numbers_are_counted_to_the_last(self, hand):
+        slots = Slots({"bytes": 4_000_000_000})
+        with Scheduler(hand, gates=[slots]) as scheduler:
+            scheduler.submit(["all"], gates={slots: {"bytes": 4_000_000_000}})
+            scheduler.submit(["one more"], gates={slots: {"bytes": 1}})
+            assert started(hand, scheduler) == ["all"]
+            hand.finish()
+            hand.finish()
+            with pytest.raises(ChoiceError, match="number from 0 up"):
+                scheduler.submit(gates={slots: {"bytes": float("inf")}})
 
     def test_fractions_add_up(self, hand):
         slots = Slots({"gpus": 0.3})
@@ -232,10 +243,11 @@ class TestWaves:
     def test_a_dependency_on_a_higher_wave_is_refused_at_submit(self, hand):
         waves = Waves()
         with Scheduler(hand, gates=[waves]) as scheduler:
-            later = scheduler.submit(["later"], gates={waves: 3})
+            later = scheduler.submit(["later"], dependencies=[root := Future()], gates={waves: 3})
             with pytest.raises(DeadlockError, match="a task of wave 0 cannot wait for one of wave 3"):
                 scheduler.submit(dependencies=[later])
             scheduler.submit(["same"], dependencies=[later], gates={waves: 3})
+            root.set_result(None)
             hand.finish()
             hand.finish()
 
@@ -243,6 +255,20 @@ class TestWaves:
         waves = Waves()
         with Scheduler(hand, gates=[waves]) as scheduler, pytest.raises(ArgumentError, match="whole number"):
             scheduler.submit(gates={waves: "first"})
+
+    def test_a_gate_where_tasks_wait_for_tasks_comes_first(self):
+        with pytest.raises(ArgumentError, match=r"put Waves\(\) first in gates"):
+            Scheduler(done, gates=[Limit(1), Waves()])
+        Scheduler(done, gates=[Waves(), Limit(1)])
+
+    def test_a_higher_wave_that_runs_already_may_be_waited_for(self, hand):
+        waves = Waves()
+        with Scheduler(hand, gates=[waves]) as scheduler:
+            early = scheduler.submit(["early"], gates={waves: 3})
+            settled(scheduler)
+            scheduler.submit(["after"], dependencies=[early])
+            assert hand.finish() == ("early",)
+            assert hand.finish() == ("after",)
 
 
 class TestConditions:

@@ -321,6 +321,24 @@ class TestBadInput:
         with pytest.raises(ChoiceError, match="wait_for must be one of 'all', 'any', got 'some'"):
             scheduler.submit(wait_for="some")
 
+    def test_a_mapping_as_args(self, scheduler):
+        with pytest.raises(ArgumentError, match="args must be a list"):
+            scheduler.submit({"base": 16})
+
+    def test_gates_and_observers_in_the_wrong_form(self, scheduler):
+        limit = Limit(1)
+        with pytest.raises(ArgumentError, match=r"write gates=\[Limit\(\)\]"):
+            Scheduler(done, gates=limit)
+        with pytest.raises(ArgumentError, match="given twice"):
+            Scheduler(done, gates=[limit, limit])
+        with pytest.raises(ArgumentError, match="such as Limit"):
+            Scheduler(done, gates=[limit, 4])
+        Scheduler(done, gates=[limit])  # a refused call has not bound it
+        with pytest.raises(ArgumentError, match=r"write observers=\[function\]"):
+            Scheduler(done, observers=print)
+        with pytest.raises(ArgumentError, match="gates must say what is asked of which gate"):
+            scheduler.submit(gates=[limit])
+
     def test_an_executor_instead_of_its_submit(self):
         with ThreadPoolExecutor() as pool, pytest.raises(ArgumentError, match=r"Scheduler\(executor.submit\)"):
             Scheduler(pool)
@@ -504,6 +522,53 @@ class TestCancel:
         settled(scheduler)
         assert work.cancelled()
 
+    @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+    def test_a_callback_that_wants_to_end_the_thread_costs_nobody_anything(self, hand, scheduler, error):
+        def leave(_):
+            raise error
+
+        root = Future()
+        task = scheduler.submit(dependencies=[root])
+        after = scheduler.submit(["after"], dependencies=[task])
+        task.add_done_callback(leave)
+        with pytest.raises(type(error)):
+            task.cancel()
+        assert hand.finish(1) == ("after",)
+        assert after.result(PATIENCE) == 1
+
+    def test_an_interrupt_in_the_middle_of_a_cancel_hangs_nothing(self, hand):
+        root = Future()
+        with Scheduler(hand) as scheduler:
+            task = scheduler.submit(dependencies=[root])
+            after = scheduler.submit(["after"], dependencies=[task])
+            assert task._decide()  # as far as the interrupted one got
+            root.set_result(None)
+            assert hand.finish() == ("after",)
+            after.result(PATIENCE)
+            assert task.cancelled()
+
+    def test_work_that_all_its_sharers_have_cancelled_is_cancelled(self):
+        shared = Future()
+        with Scheduler(lambda: shared) as scheduler:
+            a, b = scheduler.submit(), scheduler.submit()
+            settled(scheduler)
+            a.cancel()
+            b.cancel()
+            settled(scheduler)
+            assert shared.cancelled()
+
+    def test_a_chain_of_works_is_cancelled_without_recursion(self):
+        root = Future()
+        with Scheduler(lambda future: future) as scheduler:
+            chain = [scheduler.submit([root])]
+            for _ in range(5_000):
+                chain.append(scheduler.submit([chain[-1]]))
+            settled(scheduler)
+            assert not chain[-1].running()
+            assert chain[-1].cancel()
+            assert wait(chain, PATIENCE).not_done == set()
+            assert root.cancelled()
+
     def test_upstream_goes_too_when_asked_but_only_what_nobody_else_needs(self, hand, scheduler):
         root = Future()
         own = scheduler.submit(dependencies=[root])
@@ -638,7 +703,7 @@ class TestShutdown:
             settled(scheduler)
             raise KeyboardInterrupt
         assert task.cancelled()
-        assert "1 waiting tasks" in caplog.text
+        assert "interrupted: 1 task of" in caplog.text
 
     def test_another_exception_in_the_with_block_cancels_nothing(self, hand):
         root = Future()
@@ -694,6 +759,50 @@ class TestShutdown:
         thread.join(PATIENCE)
         assert not thread.is_alive()
 
+    def test_an_idle_thread_ends_and_comes_back(self, hand, monkeypatch):
+        monkeypatch.setattr("weft.engine.actor.IDLE", 0.01)
+        with Scheduler(hand) as scheduler:
+            for _ in range(3):
+                task = scheduler.submit()
+                thread = scheduler._dispatcher.thread
+                hand.finish("back")
+                assert task.result(PATIENCE) == "back"
+                if thread is not None:
+                    thread.join(PATIENCE)
+                    assert not thread.is_alive()
+
+    def test_an_object_that_owns_its_scheduler_can_go(self, monkeypatch):
+        monkeypatch.setattr("weft.engine.actor.IDLE", 0.01)
+
+        class Owner:
+            def __init__(self):
+                self.scheduler = Scheduler(self.submit)
+
+            def submit(self):
+                return done(1)
+
+        owner = Owner()
+        task = owner.scheduler.submit()
+        assert task.result(PATIENCE) == 1
+        thread, reference = owner.scheduler._dispatcher.thread, weakref.ref(owner)
+        del owner, task
+        if thread is not None:
+            thread.join(PATIENCE)
+        gc.collect()
+        assert reference() is None
+
+    def test_a_thread_that_cannot_start_is_tried_again(self, hand, monkeypatch):
+        def cannot(self):
+            raise RuntimeError("can't start new thread")
+
+        with Scheduler(hand) as scheduler:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", cannot)
+                with pytest.raises(RuntimeError, match="can't start"):
+                    scheduler.submit()
+            scheduler.submit(["works"])
+            assert hand.finish() == ("works",)
+
     def test_a_scheduler_that_is_dropped_still_runs_what_it_has_and_its_thread_ends(self, hand):
         scheduler = Scheduler(hand)
         root = Future()
@@ -710,6 +819,23 @@ class TestShutdown:
 
 
 class TestMemory:
+    def test_a_failed_result_that_was_asked_for_keeps_no_future(self):
+        error = ValueError("kept")
+        with Scheduler(lambda: done(error=error)) as scheduler:
+            task = scheduler.submit()
+            with pytest.raises(ValueError):
+                task.result(PATIENCE)
+            with pytest.raises(ValueError):
+                task.result(PATIENCE)
+            settled(scheduler)
+            reference = weakref.ref(task)
+            gc.disable()
+            try:
+                del task
+                assert reference() is None
+            finally:
+                gc.enable()
+
     def test_a_done_task_keeps_no_arguments_and_no_dependencies(self):
         class Big:
             pass

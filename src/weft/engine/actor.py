@@ -6,21 +6,26 @@ those who bring something new and the end of the thread: whatever is accepted is
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from weft.engine.complain import complain
 from weft.errors import ClosedError
 
 __all__ = ["Actor"]
 
-LOGGER = logging.getLogger("weft")
-
 N = TypeVar("N")
 Verb: TypeAlias = Callable[[Any], object]
+
+
+IDLE = 10.0  # seconds
+
+
+class _Idle(Exception):  # noqa: N818 - no error
+    """The thread has had nothing to do for a while, and is not the actor's any more."""
 
 
 class Actor(Generic[N]):
@@ -91,16 +96,19 @@ class Actor(Generic[N]):
     def _start(self) -> None:
         # A daemon, so that work which never ends cannot keep the process; `weft.engine.exit` sees to it that what
         # was accepted is submitted before the interpreter goes.
-        self.thread = threading.Thread(target=self._run, name=f"weft-{self._name}", daemon=True)
-        self.thread.start()
+        thread = threading.Thread(target=self._run, name=f"weft-{self._name}", daemon=True)
+        thread.start()  # it may fail; then the next one who brings something tries again
+        self.thread = thread
 
     def _run(self) -> None:
         """No thread dies silently: what goes wrong in a turn is logged, and the next turn comes."""
         while not self._over:
             try:
                 self._turn()
-            except BaseException as exception:
-                LOGGER.exception("unexpected error in the thread of %s", self._name)
+            except _Idle:
+                return
+            except BaseException as exception:  # noqa: BLE001
+                complain("unexpected error in the thread of %s", self._name)
                 self._went_wrong(exception)
 
     def _turn(self) -> None:
@@ -116,6 +124,20 @@ class Actor(Generic[N]):
         if self._new:
             self._asleep = False
         return self._asleep
+
+    def _message(self, in_hand: bool) -> Any:
+        """The next message. With nothing in hand, wait only so long for one, then end until somebody brings more.
+
+        Otherwise the thread would keep alive for ever what the verbs refer to: often the object that has dropped us.
+        """
+        while True:
+            try:
+                return self._inbox.get(timeout=None if in_hand else IDLE)
+            except Empty:
+                with self._door:
+                    if self._inbox.empty() and not self._new:
+                        self.thread = None
+                        raise _Idle from None
 
     def _stop(self) -> bool:
         """Whether the thread may end now: nothing new can come, and nothing old is left."""

@@ -18,7 +18,6 @@ Nothing here is recursive: ends go through `_ended`, launches through `_ready`, 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,16 +25,15 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeAlias
 
 from weft.engine.actor import Actor
-from weft.engine.edges import verdict
+from weft.engine.complain import complain
+from weft.engine.edges import short, verdict
 from weft.engine.events import EventStream
-from weft.engine.light import outcome
+from weft.engine.light import LightFuture, outcome
 from weft.engine.states import State, check_transition
 from weft.engine.task import ScheduledFuture
 from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
 
 __all__ = ["Dispatcher"]
-
-LOGGER = logging.getLogger("weft")
 
 Task: TypeAlias = ScheduledFuture[Any]
 _NO_KWARGS: Mapping[str, Any] = {}
@@ -60,7 +58,9 @@ class Dispatcher(Actor[Task]):
 
     def cancelled(self, task: Task, needed: tuple[Future[Any], ...] = ()) -> None:
         """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
-        self._cancel_work(task)
+        # A work that is a task itself is left to the message: through a chain of such works this would be recursive.
+        if not isinstance(task._work, LightFuture):
+            self._cancel_work(task)
         self.put(self._cancelled, task)
         if needed:
             self.put(self._cancel_unneeded, needed)
@@ -81,9 +81,9 @@ class Dispatcher(Actor[Task]):
         """Names of the tasks that wait: a glance from another thread, for messages."""
         return sorted(task.name for task in tuple(self._waiting))
 
-    def busy(self) -> bool:
-        """Whether submitted work is under way: a glance from another thread."""
-        return bool(self._works)
+    def resting(self) -> bool:
+        """Whether nothing is under way but waiting for others: a glance from another thread."""
+        return self.thread is None or (self._asleep and not self._works and not self._new and self._inbox.empty())
 
     # The thread -----------------------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Dispatcher(Actor[Task]):
             if not inbox.empty() or self._idle():
                 if self._over:
                     return
-                self._subject = inbox.get()
+                self._subject = self._message(in_hand=bool(self._waiting or self._works or not inbox.empty()))
                 self._asleep = False
                 self._read(self._subject)
                 self._subject = None  # an idle thread keeps nothing alive
@@ -165,9 +165,9 @@ class Dispatcher(Actor[Task]):
 
     def _await(self, dependency: Future[Any], task: Task) -> None:
         """Be told of the end of `dependency`; once, however many tasks wait for it."""
-        self._dependents[dependency] = [task]
         if not (isinstance(dependency, ScheduledFuture) and dependency._dispatcher is self):
             dependency.add_done_callback(self._inbox.put)
+        self._dependents[dependency] = [task]
 
     def _future_ended(self, future: Future[Any]) -> None:
         """The message of a future: a foreign dependency, the work of one task or of several, or both."""
@@ -227,12 +227,12 @@ class Dispatcher(Actor[Task]):
 
     def _cancel_work(self, task: Task) -> None:
         work = task._work
-        # A work that several tasks share goes on for the others.
-        if work is not None and not isinstance(self._works.get(work), list):
-            try:
-                work.cancel()
-            except Exception:
-                LOGGER.exception("the work of %r cannot be cancelled", task.name)
+        if work is None:
+            return
+        sharers = self._works.get(work)
+        # A work that several tasks share goes on as long as one of them wants it.
+        if not isinstance(sharers, list) or all(sharer.done() for sharer in sharers):
+            _cancel(work)
 
     def _cancel_unneeded(self, needed: tuple[Future[Any], ...]) -> None:
         todo = list(needed)
@@ -246,26 +246,28 @@ class Dispatcher(Actor[Task]):
 
     def _cancel_pending(self, _: None) -> None:
         for task in tuple(self._waiting):
-            task.cancel()
+            self._cancelled(task)
         for work in tuple(self._works):
-            if not work.running():
-                work.cancel()
+            _cancel(work, unless_running=True)
 
     # A task's way ---------------------------------------------------------------------------------------------
 
     def _launch(self, task: Task) -> None:
-        # Decided: cancelled while it was on its way here; its own message sees to the rest.
-        if (task._claims and not self._pass_gates(task)) or task._decided:
+        if task._claims and not self._pass_gates(task):
+            return
+        if task._decided:  # cancelled on its way here; usually, but not after a Ctrl-C, a message follows
+            self._cancelled(task)
             return
         try:
             work = self._submit(*task._args, **task._kwargs)
             if not isinstance(work, Future):
                 raise ArgumentError(
-                    f"the submit function returned {type(work).__name__} {_short(work)} for {task.name!r}; "
-                    "it must return a Future, as executor.submit(...) does"
+                    f"the submit function returned {type(work).__name__} {short(work)} for {task.name!r}; "
+                    "it must return a Future of concurrent.futures, as executor.submit(...) does"
                 )
             if work is task:
                 raise DeadlockError(f"the submit function returned the very future it was called for: {task.name!r}")
+            self._look_after(work, task)
         except BaseException as exception:  # noqa: BLE001 - it ends in the future, whatever it is
             self._end(task, State.FAILED, exception=exception)
             return
@@ -273,13 +275,12 @@ class Dispatcher(Actor[Task]):
         self._move(task, State.RUNNING)
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         task._work = work
-        self._look_after(work, task)
 
     def _look_after(self, work: Future[Any], task: Task) -> None:
         sharers = self._works.get(work)
         if sharers is None:
-            self._works[work] = task
             work.add_done_callback(self._inbox.put)
+            self._works[work] = task
         elif isinstance(sharers, list):
             sharers.append(task)
         else:
@@ -318,37 +319,39 @@ class Dispatcher(Actor[Task]):
 
     def _end(self, task: Task, state: State, result: Any = None, exception: BaseException | None = None) -> None:
         """Record, publish, and see to those that wait for it; called once for each task. It never raises."""
-        mine = task._decide()
-        if not mine:  # somebody cancelled it in this very moment
+        if not task._decide():  # somebody cancelled it
             state, exception = State.CANCELLED, None
         self._waiting.discard(task)
         task._open = 0
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         if task in self._dependents:
             self._ended.append(task)
+        self._move(task, state, exception)
         try:
-            self._move(task, state, exception)
             # Resources that a work still uses, though nobody wants its result, are not free yet.
             if task._claims and (task._work is None or task._work.done()):
                 self._leave_gates(task)
-        except BaseException:
-            LOGGER.exception("a gate of %s raised at the end of %r", self._name, task.name)
+        except BaseException:  # noqa: BLE001
+            complain("a gate of %s raised at the end of %r", self._name, task.name)
         try:
-            if mine and state is State.CANCELLED:
-                task._publish_cancelled()
-            elif mine:
+            if state is State.CANCELLED:
+                task._publish_cancelled()  # usually it has been published by whoever cancelled it
+            else:
                 task._publish(result, exception)
-        except BaseException:
-            LOGGER.exception("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
+        except BaseException:  # noqa: BLE001
+            complain("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
 
 
 def _told(exception: BaseException) -> str:
     try:
         return f"{type(exception).__name__}: {exception}"
-    except Exception:  # noqa: BLE001 - its __str__ is somebody's code
+    except BaseException:  # noqa: BLE001 - its __str__ is somebody's code
         return type(exception).__name__
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _cancel(work: Future[Any], *, unless_running: bool = False) -> None:
+    try:
+        if not (unless_running and work.running()):
+            work.cancel()
+    except BaseException:  # noqa: BLE001 - a future, or a callback on it, from anywhere
+        complain("cannot cancel %r", work)

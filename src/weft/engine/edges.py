@@ -71,11 +71,11 @@ def futures_in(dependencies: Iterable[Future[Any]], where: str = "dependencies")
     try:
         futures = tuple(dependencies)
     except TypeError:
-        raise ArgumentError(f"{where} must be a list of futures, got {_short(dependencies)}") from None
+        raise ArgumentError(f"{where} must be a list of futures, got {short(dependencies)}") from None
     for index, future in enumerate(futures):
         if not isinstance(future, Future):
             raise ArgumentError(
-                f"{where}[{index}] must be a concurrent.futures.Future, got {_short(future)}; "
+                f"{where}[{index}] must be a concurrent.futures.Future, got {short(future)}; "
                 "pass what executor.submit(...) or scheduler.submit(...) returned"
             )
     return futures
@@ -95,14 +95,15 @@ def conditions_of(
     dependencies: Iterable[Future[Any]] | Mapping[Future[Any], str], condition: str
 ) -> str | dict[Future[Any], str]:
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
-    if type(dependencies) is list or not isinstance(dependencies, Mapping):  # the first is quick, and usual
-        return choose(condition, CONDITIONS, "condition")
+    choose(condition, CONDITIONS, "condition")
+    if type(dependencies) in (list, tuple) or not isinstance(dependencies, Mapping):  # the first is quick, and usual
+        return condition
     return {
         future: choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")
         for future, each in dependencies.items()
     }
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

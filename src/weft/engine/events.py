@@ -6,11 +6,11 @@ nothing else.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from weft.engine.complain import complain
 from weft.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from weft.engine.task import ScheduledFuture
 
 __all__ = ["Event", "EventStream", "Observer"]
-
-LOGGER = logging.getLogger("weft")
 
 
 class Event(NamedTuple):
@@ -46,6 +44,8 @@ class EventStream:
     def __init__(self, observers: Iterable[Observer] = (), clock: Callable[[], float] = time.time) -> None:
         self._observers: tuple[Observer, ...] = ()
         self._clock = clock
+        if callable(observers):
+            raise ArgumentError("observers must be a list of functions, got one function: write observers=[function]")
         for observer in observers:
             self.subscribe(observer)
 
@@ -63,10 +63,7 @@ class EventStream:
         # A new tuple each time: an emit that is under way goes on with the old one.
         self._observers = (*self._observers, observer)
 
-        def undo() -> None:
-            self._observers = tuple(o for o in self._observers if o is not observer)
-
-        return undo
+        return lambda: self._remove(observer)
 
     def emit(self, task: ScheduledFuture[Any], state: State, detail: str = "") -> None:
         """Tell all observers that `task` is now in `state`."""
@@ -74,6 +71,13 @@ class EventStream:
         for observer in self._observers:
             try:
                 observer(event)
-            except BaseException:
-                LOGGER.exception("observer %r raised at %s; it is not called any more", observer, event.name)
-                self._observers = tuple(o for o in self._observers if o is not observer)
+            except BaseException:  # noqa: BLE001
+                complain("observer %r raised at %s; it is not called any more", observer, event.name)
+                self._remove(observer)
+
+    def _remove(self, observer: Observer) -> None:
+        """One of it, where it was given several times; none is no mistake."""
+        left = list(self._observers)
+        if observer in left:
+            left.remove(observer)
+        self._observers = tuple(left)

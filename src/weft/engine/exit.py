@@ -9,7 +9,7 @@ published, so that done-callbacks of the last tasks are called.
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401 - its hook must be registered before ours
+import concurrent.futures.thread  # its hook must be registered before ours
 import logging
 import os
 import sys
@@ -35,8 +35,8 @@ def look_after(dispatcher: Dispatcher) -> None:
     # ours once more, to be before it. It does no harm twice.
     executor = "process" if "concurrent.futures.process" in sys.modules else "thread"
     if executor not in _registered_after:
-        _registered_after.add(executor)
         threading._register_atexit(_submit_the_rest)  # type: ignore[attr-defined]
+        _registered_after.add(executor)
 
 
 def _submit_the_rest() -> None:
@@ -55,7 +55,7 @@ def _drain(dispatcher: Dispatcher) -> None:
     drained = dispatcher.drained()
     told = False
     while not drained.wait(PATIENCE):
-        if not dispatcher.busy() and _nobody_else_alive():
+        if _nobody_is_at_work():
             LOGGER.warning(
                 "%s dropped at exit: the futures that they wait for are completed by nobody",
                 _listed(dispatcher.waiting()),
@@ -66,11 +66,34 @@ def _drain(dispatcher: Dispatcher) -> None:
             LOGGER.warning("waiting at exit for %s (Ctrl-C drops what waits)", _listed(dispatcher.waiting()))
 
 
-def _nobody_else_alive() -> bool:
-    """Whether no thread is left that could still complete a future."""
-    ours = {dispatcher.thread for dispatcher in list(_dispatchers)}
-    others = [t for t in threading.enumerate() if t not in ours and t is not threading.main_thread()]
-    return not others
+def _nobody_is_at_work() -> bool:
+    """Whether nothing is under way and no thread is left that could still complete a future."""
+    dispatchers = list(_dispatchers)
+    if not all(dispatcher.resting() for dispatcher in dispatchers):
+        return False
+    ours = {threading.main_thread(), *(dispatcher.thread for dispatcher in dispatchers)}
+    return all(_is_idle(thread) for thread in threading.enumerate() if thread not in ours)
+
+
+def _is_idle(thread: threading.Thread) -> bool:
+    """Whether it is a worker of one of the standard library's pools that waits for work.
+
+    Such a thread stays until the pool's own hook ends it, which is after ours. Any other thread may be about to
+    complete a future, as far as anyone can tell.
+    """
+    if thread.name == "QueueFeederThread":  # of multiprocessing: it only carries what others send
+        return True
+    pending = getattr(thread, "pending_work_items", None)  # the manager of a process pool
+    if pending is not None:
+        return not pending
+    queue = getattr(concurrent.futures.thread, "_threads_queues", {}).get(thread)
+    frame = sys._current_frames().get(thread.ident or 0)
+    return (
+        queue is not None
+        and queue.empty()
+        and frame is not None
+        and frame.f_code is concurrent.futures.thread._worker.__code__
+    )
 
 
 def _listed(names: list[str]) -> str:

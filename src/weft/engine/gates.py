@@ -3,7 +3,8 @@
 A task passes its gates one after another, in the order in which the scheduler was given them, and keeps what it has
 passed while it waits at the next. All tasks keep to the same order, so they cannot wait for each other in a circle,
 and each passes each gate once: the cost per task is constant however many wait. (All-or-nothing over several gates
-would let a task be woken by one only to be sent back by another, again and again.)
+would let a task be woken by one only to be sent back by another, again and again.) A gate where tasks wait for the end
+of other tasks, as `Waves`, must come before those where something is held.
 
 A held task is parked in the gate and not looked at until something leaves that gate.
 
@@ -13,10 +14,12 @@ All methods that take a task are called by the scheduler's own thread only. A ga
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from weft.engine.edges import choose
 from weft.engine.states import State
 from weft.errors import ArgumentError, ChoiceError, DeadlockError, DependencyNeverSatisfied
 
@@ -33,6 +36,8 @@ class Gate:
 
     #: What a task asks that says nothing about this gate; None: the gate has nothing to do with such a task.
     default: Any = None
+    #: Whether it must come before the gates that hold something, because tasks wait in it for the end of others.
+    first = False
     _bound = False
 
     def bind(self) -> None:
@@ -40,6 +45,9 @@ class Gate:
         if self._bound:
             raise ArgumentError(f"{self!r} belongs to another scheduler; make a {type(self).__name__} for this one")
         self._bound = True
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     def check(self, demand: Any) -> Any:
         """Refuse a demand that can never be met, on the user's line; returns it in the gate's own form."""
@@ -82,8 +90,8 @@ class Slots(Gate):
         try:
             return self._capacity[name]
         except KeyError:
-            known = ", ".join(map(repr, self._capacity)) or "none"
-            raise ChoiceError(f"unknown resource {name!r}; this gate has {known}") from None
+            choose(name, self._capacity, "a resource of this gate")
+            raise
 
     def check(self, demand: Any) -> Mapping[str, int | float]:
         if not isinstance(demand, Mapping):
@@ -146,10 +154,12 @@ class Slots(Gate):
         return self._fits(demand)
 
     def _fits(self, demand: Mapping[str, int | float]) -> bool:
-        # A hair above the capacity is rounding: 0.1 + 0.2 of 0.3.
-        return all(
-            self._used.get(name, 0) + amount <= self.capacity(name) * (1 + 1e-9) for name, amount in demand.items()
-        )
+        return all(self._room(name) >= amount for name, amount in demand.items())
+
+    def _room(self, name: str) -> int | float:
+        room = self.capacity(name) - self._used.get(name, 0)
+        # With fractions a hair is rounding: of 0.3, after 0.1, there are 0.19999999999999998 left.
+        return room if isinstance(room, int) else room + 1e-9
 
     def _take(self, demand: Mapping[str, int | float]) -> None:
         for name, amount in demand.items():
@@ -192,10 +202,12 @@ class Locks(Slots):
 class Waves(Gate):
     """A task of wave n starts when all accepted tasks of lower waves have ended, in whichever way.
 
-    A task's demand is its wave, a whole number; 0 unless it says otherwise.
+    A task's demand is its wave, a whole number; 0 unless it says otherwise. A direct dependency on a higher wave is
+    refused, since neither could start; one through futures that are not this scheduler's cannot be seen.
     """
 
     default = 0
+    first = True
 
     def __init__(self) -> None:
         self._open: dict[int, int] = {}
@@ -272,6 +284,6 @@ class NoFailures(When):
 
 
 def _amount(amount: object, what: str) -> int | float:
-    if isinstance(amount, (int, float)) and amount >= 0:
+    if isinstance(amount, (int, float)) and 0 <= amount < math.inf:
         return amount
     raise ChoiceError(f"{what} must be a number from 0 up, got {amount!r}")

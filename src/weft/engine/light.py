@@ -15,17 +15,17 @@ Who may change what, and under which lock:
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import Any, TypeVar
 
+from weft.engine.complain import complain
+
 __all__ = ["LOCK", "LightFuture", "outcome"]
 
-LOGGER = logging.getLogger("weft")
 T = TypeVar("T")
 
 # One lock for all futures, held for a few bytecodes and never around anybody's code. Reentrant, because a signal
@@ -97,7 +97,11 @@ class LightFuture(Future[T]):
         if self._state == FINISHED and self._exception is None:
             return self._result  # type: ignore[return-value]
         self._refuse_deadlock(timeout)
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            # The exception's traceback holds this frame; without this, it would keep the future alive, and so on.
+            del self
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         if self._state == FINISHED:
@@ -109,6 +113,12 @@ class LightFuture(Future[T]):
         if self._decide():
             self._publish_cancelled()
         return self.cancelled()
+
+    def set_result(self, result: T) -> None:
+        raise InvalidStateError(f"the outcome of a {type(self).__name__} is not set by hand")
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        raise InvalidStateError(f"the outcome of a {type(self).__name__} is not set by hand")
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         with LOCK:
@@ -142,14 +152,19 @@ class LightFuture(Future[T]):
         self._set(CANCELLED_AND_NOTIFIED, None, None, "add_cancelled")
 
     def _set(self, state: str, result: T | None, exception: BaseException | None, tell: str) -> None:
+        # Once: who decided may have been interrupted on the way here, so that somebody else came in between.
         with LOCK:
             condition = self._lazy_condition
             if condition is None:
+                if self._state != PENDING:
+                    return
                 self._result = result
                 self._exception = exception
                 self._state = state
         if condition is not None:
             with condition:
+                if self._state != PENDING:
+                    return
                 self._result = result
                 self._exception = exception
                 self._state = state
@@ -166,8 +181,8 @@ class LightFuture(Future[T]):
         for callback in callbacks:
             try:
                 callback(self)
-            except Exception:
-                LOGGER.exception("exception calling callback for %r", self)
+            except Exception:  # noqa: BLE001 - as the standard library does
+                complain("exception calling callback for %r", self)
             except BaseException as exception:  # noqa: BLE001 - a Ctrl-C here must not cost others their callback
                 escaped = escaped or exception
         if escaped is not None:

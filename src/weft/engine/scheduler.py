@@ -15,6 +15,7 @@ from weft.engine.edges import WAIT_FOR, Condition, WaitFor, choose, conditions_o
 from weft.engine.events import EventStream, Observer
 from weft.engine.exit import look_after
 from weft.engine.gates import Gate
+from weft.engine.states import State
 from weft.engine.task import ScheduledFuture
 from weft.engine.waiting import WaitGraph
 from weft.errors import ArgumentError
@@ -60,17 +61,13 @@ class Scheduler(Generic[T]):
         _check_callable(submit)
         self.wait_graph = WaitGraph() if wait_graph is None else wait_graph
         self.name = name or f"scheduler-{next(_NAMES)}"
-        self._gates = tuple(gates)
-        for gate in self._gates:
-            if not isinstance(gate, Gate):
-                raise ArgumentError(f"a gate must be a weft gate such as Limit(4) or Locks(), got {gate!r}")
-            gate.bind()
+        self._gates = _checked_gates(gates)
         self._default_claims = tuple((g, g.default) for g in self._gates if g.default is not None)
         self._numbers = itertools.count(1)
         self._dispatcher = Dispatcher(submit, EventStream(observers), self.name)
         look_after(self._dispatcher)
         # Without a scheduler nobody can submit any more: the thread may end once all is done.
-        closer = weakref.finalize(self, self._dispatcher.close, f"{self.name} is no more")
+        closer = weakref.finalize(self, _close, weakref.ref(self._dispatcher), f"{self.name} is no more")
         closer.atexit = False
 
     def submit(
@@ -110,7 +107,7 @@ class Scheduler(Generic[T]):
             kwargs = dict(kwargs)
         else:
             raise ArgumentError(f"kwargs must be a mapping of names to values, got {kwargs!r}")
-        futures = () if dependencies is None or dependencies == () else futures_in(dependencies)
+        futures = () if dependencies is None else futures_in(dependencies)
         task: ScheduledFuture[T] = ScheduledFuture(
             self._dispatcher,
             next(self._numbers) if name is None else str(name),
@@ -141,7 +138,19 @@ class Scheduler(Generic[T]):
         if cancel_futures:
             self._dispatcher.cancel_pending()
         if wait and not self._dispatcher.is_here():
-            self._dispatcher.drained().wait()
+            try:
+                self._dispatcher.drained().wait()
+            except KeyboardInterrupt:
+                self._interrupted()
+                raise
+
+    def _interrupted(self) -> None:
+        """After Ctrl-C nobody wants to wait for hours of tasks that have not even started."""
+        if waiting := len(self._dispatcher.waiting()):
+            LOGGER.warning(
+                "interrupted: %s of %s cancelled", "1 task" if waiting == 1 else f"{waiting} tasks", self.name
+            )
+        self._dispatcher.cancel_pending()
 
     def __enter__(self) -> Scheduler[T]:
         return self
@@ -152,17 +161,17 @@ class Scheduler(Generic[T]):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # After Ctrl-C nobody wants to wait for hours of tasks that have not even started.
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        if interrupted and (waiting := len(self._dispatcher.waiting())):
-            LOGGER.warning("interrupted: %d waiting tasks of %s cancelled", waiting, self.name)
-        self.shutdown(cancel_futures=interrupted)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._interrupted()
+        self.shutdown()
 
     def _claims(
         self, demands: Mapping[Gate, Any] | None, dependencies: tuple[Future[Any], ...]
     ) -> tuple[tuple[Gate, Any], ...]:
         if not demands:
             claims = self._default_claims
+        elif not isinstance(demands, Mapping):
+            raise ArgumentError(f'gates must say what is asked of which gate, as {{locks: "db"}}; got {demands!r}')
         else:
             for gate in demands:
                 if gate not in self._gates:
@@ -182,6 +191,12 @@ class Scheduler(Generic[T]):
         return f"<Scheduler {self.name!r}>"
 
 
+def _close(dispatcher: weakref.ref[Dispatcher], why: str) -> None:
+    # Weak, because a strong one would reach, through the submit function, whoever owns the scheduler.
+    if (living := dispatcher()) is not None:
+        living.close(why)
+
+
 def _check_callable(submit: object) -> None:
     if not callable(submit):
         hint = "; write Scheduler(executor.submit)" if isinstance(submit, Executor) else ""
@@ -189,7 +204,7 @@ def _check_callable(submit: object) -> None:
 
 
 def _checked_args(args: Any) -> tuple[Any, ...]:
-    if not isinstance(args, (str, bytes)) and isinstance(args, Iterable):
+    if not isinstance(args, (str, bytes, Mapping)) and isinstance(args, Iterable):
         return tuple(args)
     raise ArgumentError(
         f"args must be a list of arguments for the submit function, got {args!r}; "
@@ -197,10 +212,30 @@ def _checked_args(args: Any) -> tuple[Any, ...]:
     )
 
 
+def _checked_gates(gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    if isinstance(gates, Gate):
+        raise ArgumentError(f"gates must be a list, got one gate: write gates=[{gates!r}]")
+    checked = tuple(gates)
+    for place, gate in enumerate(checked):
+        if not isinstance(gate, Gate):
+            raise ArgumentError(f"a gate must be a weft gate such as Limit(4) or Locks(), got {gate!r}")
+        if gate in checked[:place]:
+            raise ArgumentError(f"{gate!r} is given twice in gates=[...]")
+        if gate.first and not all(before.first for before in checked[:place]):
+            raise ArgumentError(
+                f"put {gate!r} first in gates=[...]: a task that waits there for other tasks to end "
+                "must not hold what those may need"
+            )
+    for gate in checked:
+        gate.bind()
+    return checked
+
+
 def _check_against(dependencies: tuple[Future[Any], ...], claims: tuple[tuple[Gate, Any], ...]) -> None:
     for gate, demand in claims:
         for dependency in dependencies:
-            if isinstance(dependency, ScheduledFuture):
+            # One that has been launched waits for nobody any more.
+            if isinstance(dependency, ScheduledFuture) and dependency.state is State.WANTED:
                 for other, its_demand in dependency._claims:
                     if other is gate:
                         gate.check_dependency(demand, its_demand)

@@ -78,8 +78,12 @@ class ScheduledFuture(LightFuture[T]):
 
     def running(self) -> bool:
         """True while the work future says that it runs; never before the task has been submitted."""
-        work = self._work
-        return work is not None and not self.done() and work.running()
+        future: Future[Any] | None = self
+        while isinstance(future, ScheduledFuture):  # the work of a task may be another task, and so on
+            if future.done():
+                return False
+            future = future._work
+        return future is not None and future.running()
 
     def cancel(self, upstream: bool = False) -> bool:
         """Cancel this task; True unless it was done before.
@@ -93,8 +97,10 @@ class ScheduledFuture(LightFuture[T]):
         """
         needed = self._dependencies if upstream else ()
         if self._decide():
-            self._publish_cancelled()
-            self._dispatcher.cancelled(self, needed)
+            try:
+                self._publish_cancelled()
+            finally:  # even if a done-callback raises what is meant to end the thread
+                self._dispatcher.cancelled(self, needed)
         return self.cancelled()
 
     def _refuse_deadlock(self, timeout: float | None) -> None:

@@ -62,6 +62,10 @@ class WaitFuture(LightFuture[T]):
         del dependencies, digest
         self._publish(result, exception)
 
+    def _refuse_deadlock(self, timeout: float | None) -> None:
+        # Inside a callback or digest: this very thread may be the one that has still to finish it.
+        _finish_all()
+
     def _publish_cancelled(self) -> None:
         self._forget()
         super()._publish_cancelled()
@@ -127,10 +131,19 @@ def _finish_soon(future: WaitFuture[Any]) -> None:
         return
     _THREAD.unfinished = deque([future])
     try:
-        while _THREAD.unfinished:
-            _THREAD.unfinished.popleft()._finish()
+        _finish_all()
     finally:
-        # Only a Ctrl-C inside somebody's callback leaves any over; they are finished all the same.
-        rest, _THREAD.unfinished = _THREAD.unfinished, None
-        for left in rest:
-            _finish_soon(left)
+        _THREAD.unfinished = None
+
+
+def _finish_all() -> None:
+    """Finish what this thread has still to finish; what a callback raises to end the thread comes last."""
+    unfinished = _THREAD.unfinished
+    escaped: BaseException | None = None
+    while unfinished:
+        try:
+            unfinished.popleft()._finish()
+        except BaseException as exception:  # noqa: BLE001 - raised below
+            escaped = escaped or exception
+    if escaped is not None:
+        raise escaped
