@@ -94,13 +94,16 @@ class Dispatcher(Actor[Task]):
                 self._tell_dependents(ended.popleft())
             # What has ended comes first, so that no work future lives longer than it has to: with 100,000 of them
             # the garbage collector would take more time than everything else.
-            if not inbox.empty() or self._idle():
+            if not inbox.empty():
+                self._subject = inbox.get_nowait()
+                self._read(self._subject)
+                continue
+            if self._idle():
                 if self._over:
                     return
-                self._subject = self._message(in_hand=bool(self._waiting or self._works or not inbox.empty()))
+                self._subject = self._message(in_hand=bool(self._waiting or self._works))
                 self._asleep = False
                 self._read(self._subject)
-                self._subject = None  # an idle thread keeps nothing alive
                 continue
             # Then by turns, so that neither a flood of submits nor one of ready tasks holds up the other.
             if new:
@@ -139,7 +142,7 @@ class Dispatcher(Actor[Task]):
 
     def _accept(self, task: Task) -> None:
         self._waiting.add(task)
-        if self.events:
+        if self.events.observers:
             self.events.emit(task, State.WANTED)
         try:
             for gate, demand in task._claims:
@@ -314,7 +317,7 @@ class Dispatcher(Actor[Task]):
         """The one place where a task's state changes."""
         check_transition(task._state_now, state)
         task._state_now = state
-        if self.events:
+        if self.events.observers:
             self.events.emit(task, state, "" if exception is None else _told(exception))
 
     def _end(self, task: Task, state: State, result: Any = None, exception: BaseException | None = None) -> None:

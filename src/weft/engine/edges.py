@@ -95,7 +95,8 @@ def conditions_of(
     dependencies: Iterable[Future[Any]] | Mapping[Future[Any], str], condition: str
 ) -> str | dict[Future[Any], str]:
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
-    choose(condition, CONDITIONS, "condition")
+    if condition not in CONDITIONS:
+        choose(condition, CONDITIONS, "condition")
     if type(dependencies) in (list, tuple) or not isinstance(dependencies, Mapping):  # the first is quick, and usual
         return condition
     return {

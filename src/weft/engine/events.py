@@ -42,16 +42,13 @@ class EventStream:
     """
 
     def __init__(self, observers: Iterable[Observer] = (), clock: Callable[[], float] = time.time) -> None:
-        self._observers: tuple[Observer, ...] = ()
+        #: Those who listen; where there are none, an event need not be made.
+        self.observers: tuple[Observer, ...] = ()
         self._clock = clock
         if callable(observers):
             raise ArgumentError("observers must be a list of functions, got one function: write observers=[function]")
         for observer in observers:
             self.subscribe(observer)
-
-    def __bool__(self) -> bool:
-        """Whether anybody listens: then, and only then, are details worth their cost."""
-        return bool(self._observers)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Tell `observer` of every event from now on; returns a function that undoes this."""
@@ -61,14 +58,14 @@ class EventStream:
                 "such as lambda event: print(event.name, event.state.name)"
             )
         # A new tuple each time: an emit that is under way goes on with the old one.
-        self._observers = (*self._observers, observer)
+        self.observers = (*self.observers, observer)
 
         return lambda: self._remove(observer)
 
     def emit(self, task: ScheduledFuture[Any], state: State, detail: str = "") -> None:
         """Tell all observers that `task` is now in `state`."""
         event = Event(self._clock(), task, task.name, state, detail)
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer(event)
             except BaseException:  # noqa: BLE001
@@ -77,7 +74,7 @@ class EventStream:
 
     def _remove(self, observer: Observer) -> None:
         """One of it, where it was given several times; none is no mistake."""
-        left = list(self._observers)
+        left = list(self.observers)
         if observer in left:
             left.remove(observer)
-        self._observers = tuple(left)
+        self.observers = tuple(left)
