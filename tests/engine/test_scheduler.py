@@ -850,6 +850,23 @@ class TestMemory:
             gc.collect()
             assert [reference() for reference in references] == [None] * 3
 
+    def test_a_long_lived_dependency_does_not_collect_those_that_were_cancelled(self, hand):
+        root = Future()
+        with Scheduler(hand) as scheduler:
+            references = []
+            for _ in range(1_000):
+                task = scheduler.submit(dependencies=[root])
+                task.cancel()
+                references.append(weakref.ref(task))
+                settled(scheduler)
+            last = scheduler.submit(["last"], dependencies=[root])
+            del task
+            gc.collect()
+            assert sum(reference() is not None for reference in references) < 100
+            root.set_result(None)
+            assert hand.finish(1) == ("last",)
+            assert last.result(PATIENCE) == 1
+
     def test_an_idle_scheduler_keeps_no_result(self):
         class Big:
             pass

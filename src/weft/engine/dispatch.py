@@ -36,6 +36,7 @@ from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
 __all__ = ["Dispatcher"]
 
 Task: TypeAlias = ScheduledFuture[Any]
+MANY = 64  # dependents of one future from which on those that no longer wait, being cancelled, are dropped
 _NO_KWARGS: Mapping[str, Any] = {}
 
 
@@ -159,6 +160,9 @@ class Dispatcher(Actor[Task]):
             dependents = self._dependents.get(dependency)
             if dependents is not None:
                 dependents.append(task)
+                size = len(dependents)
+                if size >= MANY and not size & (size - 1):  # at each doubling, so that it costs next to nothing
+                    dependents[:] = [waiting for waiting in dependents if waiting._open]
             elif not dependency.done():
                 self._await(dependency, task)
             else:
