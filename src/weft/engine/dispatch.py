@@ -31,6 +31,7 @@ from weft.engine.events import EventStream
 from weft.engine.light import LightFuture, outcome
 from weft.engine.states import State, check_transition
 from weft.engine.task import ScheduledFuture
+from weft.engine.works import Works
 from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
 
 __all__ = ["Dispatcher"]
@@ -51,7 +52,7 @@ class Dispatcher(Actor[Task]):
         self._dependents: dict[Future[Any], list[Task]] = {}  # of futures that have not ended, ours or not
         self._ready: deque[Task] = deque()  # to be launched, or to go on to their next gate
         self._ended: deque[Future[Any]] = deque()  # whose dependents have still to be told
-        self._works: dict[Future[Any], Task | list[Task]] = {}  # submitted and not done, and whose it is
+        self._works = Works()  # submitted and not done
         self._drained: list[threading.Event] = []  # to be set when nothing waits any more
         self._subject: Any = None  # what this turn is about, should it go wrong
 
@@ -61,7 +62,7 @@ class Dispatcher(Actor[Task]):
         """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
         # A work that is a task itself is left to the message: through a chain of such works this would be recursive.
         if not isinstance(task._work, LightFuture):
-            self._cancel_work(task)
+            self._works.cancel(task)
         self.put(self._cancelled, task)
         if needed:
             self.put(self._cancel_unneeded, needed)
@@ -180,8 +181,7 @@ class Dispatcher(Actor[Task]):
         """The message of a future: a foreign dependency, the work of one task or of several, or both."""
         if future in self._dependents:
             self._ended.append(future)
-        tasks = self._works.pop(future, ())
-        for task in tasks if isinstance(tasks, (list, tuple)) else (tasks,):
+        for task in self._works.remove(future):
             self._finish(task, future)
 
     def _tell_dependents(self, future: Future[Any]) -> None:
@@ -229,17 +229,8 @@ class Dispatcher(Actor[Task]):
     def _cancelled(self, task: Task) -> None:
         if task._state_now.is_end:
             return
-        self._cancel_work(task)  # again: when the canceller looked, the submit function may not have returned yet
+        self._works.cancel(task)  # again: when the canceller looked, the submit function may not have returned yet
         self._end(task, State.CANCELLED)
-
-    def _cancel_work(self, task: Task) -> None:
-        work = task._work
-        if work is None:
-            return
-        sharers = self._works.get(work)
-        # A work that several tasks share goes on as long as one of them wants it.
-        if not isinstance(sharers, list) or all(sharer.done() for sharer in sharers):
-            _cancel(work)
 
     def _cancel_unneeded(self, needed: tuple[Future[Any], ...]) -> None:
         todo = list(needed)
@@ -254,8 +245,7 @@ class Dispatcher(Actor[Task]):
     def _cancel_pending(self, _: None) -> None:
         for task in tuple(self._waiting):
             self._cancelled(task)
-        for work in tuple(self._works):
-            _cancel(work, unless_running=True)
+        self._works.cancel_queued()
 
     # A task's way ---------------------------------------------------------------------------------------------
 
@@ -274,7 +264,9 @@ class Dispatcher(Actor[Task]):
                 )
             if work is task:
                 raise DeadlockError(f"the submit function returned the very future it was called for: {task.name!r}")
-            self._look_after(work, task)
+            if work not in self._works:
+                work.add_done_callback(self._inbox.put)
+            self._works.add(work, task)
         except BaseException as exception:  # noqa: BLE001 - it ends in the future, whatever it is
             self._end(task, State.FAILED, exception=exception)
             return
@@ -282,16 +274,6 @@ class Dispatcher(Actor[Task]):
         self._move(task, State.RUNNING)
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         task._work = work
-
-    def _look_after(self, work: Future[Any], task: Task) -> None:
-        sharers = self._works.get(work)
-        if sharers is None:
-            work.add_done_callback(self._inbox.put)
-            self._works[work] = task
-        elif isinstance(sharers, list):
-            sharers.append(task)
-        else:
-            self._works[work] = [sharers, task]
 
     def _pass_gates(self, task: Task) -> bool:
         claims = task._claims
@@ -354,11 +336,3 @@ def _told(exception: BaseException) -> str:
         return f"{type(exception).__name__}: {exception}"
     except BaseException:  # noqa: BLE001 - its __str__ is somebody's code
         return type(exception).__name__
-
-
-def _cancel(work: Future[Any], *, unless_running: bool = False) -> None:
-    try:
-        if not (unless_running and work.running()):
-            work.cancel()
-    except BaseException:  # noqa: BLE001 - a future, or a callback on it, from anywhere
-        complain("cannot cancel %r", work)

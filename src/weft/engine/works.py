@@ -1,0 +1,71 @@
+"""The futures that the submit function returned and that are not done yet, and whose work each is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from weft.engine.complain import complain
+
+if TYPE_CHECKING:
+    from weft.engine.task import ScheduledFuture
+
+    Task: TypeAlias = ScheduledFuture[Any]
+
+__all__ = ["Works"]
+
+
+class Works:
+    """Which tasks each work is for: nearly always one, so only several are put into a list.
+
+    It belongs to the dispatcher's thread; `cancel` and a look whether there are any are safe from others.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[Future[Any], Task | list[Task]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._owners)
+
+    def __contains__(self, work: Future[Any]) -> bool:
+        return work in self._owners
+
+    def add(self, work: Future[Any], task: Task) -> None:
+        """Note that `work` is for `task`, too."""
+        owners = self._owners.get(work)
+        if owners is None:
+            self._owners[work] = task
+        elif isinstance(owners, list):
+            owners.append(task)
+        else:
+            self._owners[work] = [owners, task]
+
+    def remove(self, work: Future[Any]) -> Sequence[Task]:
+        """The tasks that it was for; none where it is not known."""
+        owners = self._owners.pop(work, None)
+        if owners is None:
+            return ()
+        return owners if isinstance(owners, list) else (owners,)
+
+    def cancel(self, task: Task) -> None:
+        """Try to cancel the work of `task`, unless another task still wants it."""
+        work = task._work
+        if work is None:
+            return
+        owners = self._owners.get(work)
+        if not isinstance(owners, list) or all(owner.done() for owner in owners):
+            _cancel(work)
+
+    def cancel_queued(self) -> None:
+        """Try to cancel all that does not run yet."""
+        for work in tuple(self._owners):
+            _cancel(work, unless_running=True)
+
+
+def _cancel(work: Future[Any], *, unless_running: bool = False) -> None:
+    try:
+        if not (unless_running and work.running()):
+            work.cancel()
+    except BaseException:  # noqa: BLE001 - a future, or a callback on it, from anywhere
+        complain("cannot cancel %r", work)
