@@ -867,6 +867,21 @@ class TestMemory:
             assert hand.finish(1) == ("last",)
             assert last.result(PATIENCE) == 1
 
+    def test_a_submitted_task_keeps_its_arguments_no_longer(self):
+        class Big:
+            pass
+
+        big, work = Big(), Future()
+        reference = weakref.ref(big)
+        with Scheduler(lambda _: work) as scheduler:
+            task = scheduler.submit([big])
+            settled(scheduler)
+            del big
+            gc.collect()
+            assert reference() is None
+            work.set_result(1)
+            assert task.result(PATIENCE) == 1
+
     def test_an_idle_scheduler_keeps_no_result(self):
         class Big:
             pass
