@@ -36,6 +36,23 @@ class Movie(TypedDict):
     year: NotRequired[int]
 
 
+class Sparse(TypedDict, total=False):
+    needed: "typing.Required[int]"
+    other: "str"
+
+
+class Dense(TypedDict):
+    needed: "int"
+    other: "Annotated[NotRequired[str], 'extra']"
+
+
+@pytest.mark.parametrize("kind", [Sparse, Dense])
+def test_a_typed_dict_with_string_annotations_knows_what_it_needs(kind):
+    check({"needed": 1}, kind, "argument 'x'")
+    with pytest.raises(ArgumentError, match="needs the key 'needed'"):
+        check({"other": "x"}, kind, "argument 'x'")
+
+
 class Pair(NamedTuple):
     left: int
     right: "str"
@@ -245,3 +262,11 @@ def test_plain_types_are_checked_without_typeguard():
         assert "typeguard" in sys.modules
     """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_of_a_mock_the_shape_counts_and_not_the_very_class_of_its_lists_and_dicts():
+    check(OrderedDict(a=1, b=[2]), {"a": int, "b": [int]}, "result")
+    with pytest.raises(ArgumentError, match=r"^result at \['b'\]\[0\]: expected int, got str 'x'"):
+        check(OrderedDict(a=1, b=["x"]), {"a": int, "b": [int]}, "result")
+    with pytest.raises(ArgumentError, match="expected a dict with the keys 'a', got a dict with the keys 'b'"):
+        check(OrderedDict(b=1), {"a": int}, "result")

@@ -330,3 +330,10 @@ def test_anything_may_be_any():
         return x
 
     assert Closure(g, [{"a": 1}]).validated_call() == {"a": 1}
+
+
+def test_a_function_that_changes_its_argument_is_checked_against_the_mock_for_what_it_was_given():
+    def drain(xs: list[int]) -> list[int]:
+        return [xs.pop() for _ in range(len(xs))]
+
+    assert Closure(MinimalMetaFunc(drain, lambda xs: [0] * len(xs)), [[1, 2]]).validated_call() == [2, 1]

@@ -12,6 +12,7 @@ import pytest
 from hand import PATIENCE, done
 from runners.zoo import (
     add,
+    break_out,
     describe,
     fail,
     lock,
@@ -166,10 +167,18 @@ def test_a_result_that_cannot_travel_fails_that_call_only(run):
 
 
 def test_an_exception_that_cannot_be_rebuilt_fails_that_call_only(run):
-    with pytest.raises(TaskError, match="Picky, which cannot be sent back as it is: 1 and 1") as caught:
+    with pytest.raises(TaskError, match="cannot be sent back as it is: Picky: 1 and 1") as caught:
         run(picky, 1).result(PATIENCE)
     assert "zoo.py" in str(caught.value.__cause__)
     assert run(add, 1).result(PATIENCE) == 2
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_an_exception_that_wants_to_break_the_pool_fails_that_call_only(run, number):
+    neighbour = run(add, 1)
+    assert isinstance(run(break_out, number).exception(PATIENCE), (TaskError, SystemExit))
+    assert neighbour.result(PATIENCE) == 2
+    assert run(add, 2).result(PATIENCE) == 3
 
 
 def test_a_result_that_ends_badly_when_it_is_unpacked_fails_that_call_only(run):

@@ -77,6 +77,27 @@ def picky(x: int) -> int:
     raise Picky(x, x)
 
 
+class OddEscape(BaseException):
+    """Is no Exception, and cannot be rebuilt from its args."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__("odd")
+
+
+class Unspeakable(Exception):
+    """Cannot be packed, and its text cannot be made."""
+
+    def __reduce__(self) -> Any:
+        raise ValueError("no")
+
+    def __str__(self) -> str:
+        raise OddEscape(1, 2)
+
+
+def break_out(number: int) -> int:
+    raise [OddEscape(1, 2), Unspeakable(), SystemExit(3)][number]
+
+
 class Unpackable:
     """It packs, and running its code to unpack it ends badly."""
 

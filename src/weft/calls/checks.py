@@ -45,16 +45,22 @@ def check(value: Any, api: Any, where: str) -> None:
 
     True is an int, and an int is accepted for a float, either for a complex.
     """
-    for path, (item, leaf_api) in iterate_tree(value, api):
-        fault = find_fault(item, leaf_api)
-        if fault is not None:
-            place = "".join(f"[{key_name(step)}]" for step in path) + fault.path
-            raise ArgumentError(f"{where}{' at ' + place.strip() if place else ''}: {fault.text}")
+    fault = find_fault(value, api)
+    if fault is not None:
+        raise ArgumentError(f"{where}{' at ' + fault.path.strip() if fault.path else ''}: {fault.text}")
 
 
 def find_fault(value: Any, api: Any) -> Fault | None:
     """The first place where `value` is not what `api` says, None if there is no such place."""
-    return _find(value, api, frozenset())
+    return _find_in_tree(value, api, frozenset())
+
+
+def _find_in_tree(value: Any, api: Any, seen: Seen) -> Fault | None:
+    for path, (item, leaf_api) in iterate_tree(value, api):
+        fault = _find(item, leaf_api, seen)
+        if fault is not None:
+            return fault.under("".join(f"[{key_name(step)}]" for step in path))
+    return None
 
 
 Seen = frozenset[int]  # ids of the records on the way down: one that contains itself is not looked at twice
@@ -68,7 +74,7 @@ def _find(value: Any, api: Any, seen: Seen) -> Fault | None:
     if plain is not None:
         return None if issubclass(type(value), plain) or isinstance(value, plain) else _wrong(value, api)
     if isinstance(api, (list, dict)):
-        return _wrong_shape(value, api)
+        return _shape(value, api, seen)
     origin = typing.get_origin(api) or api
     return _checker_for(origin)(value, api, seen)
 
@@ -77,7 +83,13 @@ def _wrong(value: Any, api: Any) -> Fault:
     return Fault("", f"expected {type_name(api)}, got {got(value)}")
 
 
-def _wrong_shape(value: Any, api: list[Any] | dict[Any, Any]) -> Fault:
+def _shape(value: Any, api: list[Any] | dict[Any, Any], seen: Seen) -> Fault | None:
+    """For a value that is not of the very class of its mock, such as an OrderedDict: the shape is what counts."""
+    if isinstance(api, list) and isinstance(value, list) and len(value) == len(api):
+        return _find_in_tree(list(value), list(api), seen)
+    if isinstance(api, dict) and isinstance(value, dict) and value.keys() == api.keys():
+        return _find_in_tree(dict(value), dict(api), seen)
+
     def shape(tree: Any) -> str:
         if isinstance(tree, list):
             return f"a list of {len(tree)}"
@@ -220,7 +232,7 @@ def _typed_dict(value: Any, api: Any, seen: Seen) -> Fault | None:
     if not isinstance(value, dict):
         return _wrong(value, api)
     hints = _hints(api)
-    missing = [key for key in sorted(api.__required_keys__) if key not in value]
+    missing = [key for key in required_keys(api, hints) if key not in value]
     if missing:
         return Fault("", f"{type_name(api)} needs the key {missing[0]!r}, got {got(value)}")
     strange = [key for key in value if key not in hints]
@@ -263,6 +275,23 @@ def _all_plain(items: Any, api: Any) -> bool:
         return False
     accepted = (*plain, Future, Unknown)
     return all(issubclass(kind, accepted) for kind in kinds(items))
+
+
+def required_keys(record: Any, hints: dict[str, Any]) -> list[str]:
+    """Of a TypedDict, given its resolved hints with their extras.
+
+    Where annotations are strings, as with ``from __future__ import annotations``, `__required_keys__` is made before
+    anybody knows of the `Required` and `NotRequired` in them.
+    """
+    required = set(record.__required_keys__)
+    for key, hint in hints.items():
+        while typing.get_origin(hint) is typing.Annotated:
+            hint = hint.__origin__  # noqa: PLW2901
+        if typing.get_origin(hint) is typing.NotRequired:
+            required.discard(key)
+        elif typing.get_origin(hint) is typing.Required:
+            required.add(key)
+    return sorted(required)
 
 
 @remember

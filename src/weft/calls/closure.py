@@ -112,9 +112,11 @@ class Closure:
         """
         call = self.resolved()
         call.validate_parameters()
+        # Asked now: the function may change its arguments.
+        name, api = call.describe(), call.get_result_api()
         result = call.metafunc(*call.args, **call.kwargs)
         try:
-            call._check(result, call.get_result_api(), f"result of {call.describe()}")
+            call._check(result, api, f"result of {name}")
         except ArgumentError as error:
             raise ResultError(*error.args) from None
         return result

@@ -70,7 +70,11 @@ def _instance(kind: Any, making: Making) -> Any:
     elif issubclass(kind, enum.Enum):
         made = next(iter(kind), None) or _refuse(kind, "it has no members")
     elif typing.is_typeddict(kind):
-        made = {key: _make(hint, making) for key, hint in _hints(kind).items() if key in kind.__required_keys__}
+        from weft.calls.checks import required_keys
+
+        hints = _hints(kind)
+        needed = required_keys(kind, typing.get_type_hints(kind, include_extras=True))
+        made = {key: _make(hint, making) for key, hint in hints.items() if key in needed}
     elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
         hints = _hints(kind)
         made = kind._make(_make(hints.get(name), making) for name in kind._fields)

@@ -25,7 +25,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeAlias
 
 from weft.engine.actor import Actor
-from weft.engine.complain import complain
+from weft.engine.complain import complain, told
 from weft.engine.edges import short, verdict
 from weft.engine.events import EventStream
 from weft.engine.light import LightFuture, outcome
@@ -304,7 +304,7 @@ class Dispatcher(Actor[Task]):
         check_transition(task._state_now, state)
         task._state_now = state
         if self.events.observers:
-            self.events.emit(task, state, "" if exception is None else _told(exception))
+            self.events.emit(task, state, "" if exception is None else told(exception))
 
     def _end(self, task: Task, state: State, result: Any = None, exception: BaseException | None = None) -> None:
         """Record, publish, and see to those that wait for it; called once for each task. It never raises."""
@@ -329,10 +329,3 @@ class Dispatcher(Actor[Task]):
                 task._publish(result, exception)
         except BaseException:  # noqa: BLE001
             complain("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
-
-
-def _told(exception: BaseException) -> str:
-    try:
-        return f"{type(exception).__name__}: {exception}"
-    except BaseException:  # noqa: BLE001 - its __str__ is somebody's code
-        return type(exception).__name__

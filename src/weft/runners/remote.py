@@ -12,6 +12,7 @@ from typing import Any
 
 from weft.calls.closure import Closure
 from weft.calls.packing import pack, unpack
+from weft.engine.complain import told
 from weft.errors import ArgumentError, TaskError
 
 __all__ = ["RemoteFuture", "RemoteTraceback", "pack_call", "run_packed"]
@@ -51,24 +52,24 @@ def run_packed(call: bytes) -> bytes:
         closure: Closure = unpack(call)
         name = closure.describe()
         result = closure.validated_call()
-    except Exception as error:  # noqa: BLE001 - whatever the user's function raises is the outcome
+    except BaseException as error:  # noqa: BLE001 - whatever the user's function raises is the outcome
         return _pack_failure(error)
     try:
         return pack((result, None, ""))
-    except Exception as error:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
-        failure = TaskError(f"the result of {name}, a {type(result).__name__}, cannot be sent back: {error}")
+    except BaseException as error:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
+        failure = TaskError(f"the result of {name}, a {type(result).__name__}, cannot be sent back: {told(error)}")
         failure.__cause__ = error
         return _pack_failure(failure)
 
 
-def _pack_failure(error: Exception) -> bytes:
+def _pack_failure(error: BaseException) -> bytes:
     text = "".join(traceback.format_exception(error)).rstrip()
     try:
         packed = pack((None, error, text))
         # Exceptions that take more arguments than they pass on pack well, and only fail to unpack.
         unpack(packed)
-    except Exception:  # noqa: BLE001 - see above
-        stand_in = TaskError(f"{type(error).__name__}, which cannot be sent back as it is: {error}")
+    except BaseException:  # noqa: BLE001 - see above
+        stand_in = TaskError(f"cannot be sent back as it is: {told(error)}")
         return pack((None, stand_in, text))
     return packed
 
