@@ -337,3 +337,17 @@ def test_a_function_that_changes_its_argument_is_checked_against_the_mock_for_wh
         return [xs.pop() for _ in range(len(xs))]
 
     assert Closure(MinimalMetaFunc(drain, lambda xs: [0] * len(xs)), [[1, 2]]).validated_call() == [2, 1]
+
+
+def test_a_name_that_depends_on_a_future_is_that_of_the_function_until_the_future_is_done():
+    class Named(MinimalMetaFunc):
+        def describe(self, n):
+            return f"level {n + 1}"
+
+    def level(n: int) -> int:
+        return n
+
+    pending, known = Future(), Future()
+    known.set_result(4)
+    assert Closure(Named(level), [pending]).describe() in ("level", "Named")
+    assert Closure(Named(level), [known]).describe() == "level 5"

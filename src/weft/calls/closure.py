@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weft.calls.metafunc import MetaFuncBase, as_metafunc
 from weft.calls.snapshot import Snapshot
 from weft.calls.unknown import Unknown
-from weft.errors import ArgumentError, ResultError
+from weft.errors import ArgumentError, ResultError, UnknownValueError
 from weft.tree import replace_futures
 
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ class Closure:
         self.futures = snapshot.futures
 
     def describe(self) -> str:
-        """The name of the call."""
-        return self.metafunc.describe(*self.args, **self.kwargs)
+        """The name of the call; the function's name alone where the call's depends on what is not known yet."""
+        args, kwargs = self._as_known("the name of the call")
+        try:
+            return self.metafunc.describe(*args, **kwargs)
+        except UnknownValueError:
+            return getattr(self.metafunc, "__name__", None) or type(self.metafunc).__name__
 
     def get_parameters(self) -> dict[str, Any]:
         """The arguments by the names of their parameters, defaults applied."""
@@ -135,16 +139,17 @@ class Closure:
         try:
             return signature.bind(*self.args, **self.kwargs)
         except TypeError as error:
-            name = getattr(self.metafunc, "__name__", None) or self.describe()
+            name = getattr(self.metafunc, "__name__", None) or self.metafunc.describe(*self.args, **self.kwargs)
             raise ArgumentError(f"{name}: {error}; it is called as {name}{signature}") from None
 
-    def _as_known(self) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The arguments for the mock: results where futures have them, else what raises when it is used."""
+    def _as_known(self, what: str = "") -> tuple[Sequence[Any], dict[str, Any]]:
+        """The arguments for the mock, or `what`: results where futures have them, else what raises when it is used."""
         if not self.futures:
             return self.args, self.kwargs
+        what = what or f"the mock of {self.describe()}"
         bound = self._bind()
         for name, value in bound.arguments.items():
-            bound.arguments[name] = replace_futures(value, _KnownOr(self.describe(), name))
+            bound.arguments[name] = replace_futures(value, _KnownOr(what, name))
         return bound.args, bound.kwargs
 
     def _with(self, args: list[Any], kwargs: dict[str, Any]) -> Closure:
@@ -159,15 +164,15 @@ class Closure:
 class _KnownOr:
     """The result of a future that has one; for others, a stand-in that knows for what it was needed."""
 
-    def __init__(self, name: str, parameter: str) -> None:
-        self.name = name
+    def __init__(self, what: str, parameter: str) -> None:
+        self.what = what
         self.parameter = parameter
 
     def __call__(self, future: Future[Any]) -> Any:
         if future.done() and not future.cancelled() and future.exception() is None:
             return future.result()
         why = (
-            f"the mock of {self.name} needs the value of {self.parameter!r}, which is not known yet; make the shape of "
+            f"{self.what} needs the value of {self.parameter!r}, which is not known yet; make the shape of "
             f"the mock independent of it, or pass {self.parameter}.result() instead of the future"
         )
         return Unknown(f"the value of {self.parameter!r}", why)
