@@ -188,9 +188,14 @@ class Dispatcher(Actor[Task]):
         """A future that others wait for has ended: what does that mean for them?"""
         succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
         for task in self._dependents.pop(future):
-            if succeeded and task._open > 1 and task._conditions == "value" and not task._any:
-                task._open -= 1  # by far the most common case, without asking the future again for each edge
-            elif task._open:
+            if not task._open:
+                continue
+            if succeeded and task._conditions == "value" and not task._any:
+                # By far the most common case, without asking the future again for each edge.
+                task._open -= 1
+                if not task._open:
+                    self._ready.append(task)
+            else:
                 self._count(task, future)
 
     def _count(self, task: Task, dependency: Future[Any]) -> None:
