@@ -284,3 +284,14 @@ def test_a_callback_that_wants_to_end_the_thread_costs_no_sibling_its_end(graph,
     with pytest.raises(type(error)):
         outer.set_result(None)
     assert all(sibling.done() for sibling in siblings)
+
+
+def test_a_dependency_of_odd_make_fails_the_future_instead_of_hanging_it(graph):
+    class Odd(Future):
+        def exception(self, timeout=None):
+            raise RuntimeError("odd future")
+
+    odd = Odd()
+    waiting = graph.submit([odd])
+    odd.set_result(None)
+    assert str(waiting.exception(0)) == "odd future"

@@ -10,7 +10,7 @@ import pytest
 from hand import PATIENCE
 from runners.zoo import add, describe, fail
 from weft import ConcurrentRunner, task
-from weft.errors import ClosedError
+from weft.errors import ClosedError, DeadlockError
 
 
 @pytest.fixture(params=[False, True], ids=["direct", "scheduled"])
@@ -220,3 +220,12 @@ def test_a_script_that_forgets_shutdown_still_ends_and_runs_everything():
     """
     ended = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True, check=True)
     assert ended.stdout == "100\n"
+
+
+@pytest.mark.parametrize("schedule", [False, True])
+def test_inside_a_call_it_is_refused_instead_of_hanging(schedule):
+    with ConcurrentRunner(schedule) as run:
+        outcome = run(lambda: run.shutdown()).exception(PATIENCE)
+        assert isinstance(outcome, DeadlockError)
+        with pytest.raises(DeadlockError, match="shut the runner down where it was made"):
+            run.shutdown()

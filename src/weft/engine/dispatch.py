@@ -187,7 +187,7 @@ class Dispatcher(Actor[Task]):
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""
         succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
-        for task in self._dependents.pop(future):
+        for task in self._dependents.pop(future, ()):
             if not task._open:
                 continue
             if succeeded and task._conditions == "value" and not task._any:

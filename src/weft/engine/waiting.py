@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from weft.engine.edges import futures_in
-from weft.engine.light import LOCK, LightFuture
+from weft.engine.light import LOCK, LightFuture, outcome
 from weft.errors import ArgumentError
 
 __all__ = ["WaitFuture", "WaitGraph"]
@@ -103,16 +103,24 @@ class WaitGraph:
 def _outcome(
     dependencies: tuple[Future[Any], ...], digest: Callable[..., T] | None
 ) -> tuple[T | None, BaseException | None]:
-    for dependency in dependencies:
-        if not dependency.cancelled() and (failure := dependency.exception()) is not None:
-            return None, failure
-    if digest is None:
-        return None, None
+    results: list[Any] = []
     try:
-        return digest(*(None if d.cancelled() else d.result() for d in dependencies)), None
-    except BaseException as exception:  # noqa: BLE001 - whatever the digest raises is the outcome
+        for dependency in dependencies:
+            result, failure = _value(dependency)
+            if failure is not None:
+                return None, failure
+            results.append(result)
+        return (None if digest is None else digest(*results)), None
+    except BaseException as exception:  # noqa: BLE001 - whatever the digest, or an odd future, raises is the outcome
         # Without this frame, which would keep the dependencies alive as long as the exception.
         return None, exception.with_traceback(exception.__traceback__ and exception.__traceback__.tb_next)
+
+
+def _value(dependency: Future[Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return outcome(dependency)
+    except CancelledError:
+        return None, None
 
 
 class _Thread(threading.local):

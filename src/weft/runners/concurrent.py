@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 from weft.calls.closure import Closure
-from weft.errors import ArgumentError
+from weft.errors import ArgumentError, DeadlockError
 from weft.futures import Gate, Observer
 from weft.runners.futures import FuturesRunner
 from weft.runners.remote import RemoteFuture, pack_call, run_packed
@@ -46,6 +46,7 @@ class ConcurrentRunner(FuturesRunner):
         self._executor = executor
         self._own: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
+        self._mark = object()  # stands for this runner in the threads that run its calls
 
     def submit_ready(self, closure: Closure) -> Future[Any]:
         executor = self._executor or self._threads()
@@ -55,8 +56,16 @@ class ConcurrentRunner(FuturesRunner):
             executor = executor.using(**resources)
         if shares_memory:
             # Results of other calls are copied by the worker and not here, in the scheduler's only thread.
-            return executor.submit(_Once(closure))
+            return executor.submit(_Once(closure, self._mark))
         return RemoteFuture(executor.submit(run_packed, pack_call(closure.resolved(copy=False))))
+
+    def shutdown(self) -> None:
+        if getattr(_HERE, "mark", None) is self._mark:
+            raise DeadlockError(
+                "shutdown() inside a call of the same runner would wait for that very call; "
+                "shut the runner down where it was made"
+            )
+        super().shutdown()
 
     def release(self) -> None:
         if self._own is not None:
@@ -69,18 +78,26 @@ class ConcurrentRunner(FuturesRunner):
             return self._own
 
 
+_HERE = threading.local()  # .mark: of the runner whose call this thread is running
+
+
 class _Once:
     """Makes the call, and lets go of it before its outcome is known: an executor may keep what it was given."""
 
-    __slots__ = ("closure",)
+    __slots__ = ("closure", "mark")
 
-    def __init__(self, closure: Closure) -> None:
+    def __init__(self, closure: Closure, mark: object) -> None:
         self.closure: Closure | None = closure
+        self.mark = mark
 
     def __call__(self) -> Any:
         closure, self.closure = self.closure, None
         assert closure is not None
-        return closure.validated_call()
+        _HERE.mark = self.mark
+        try:
+            return closure.validated_call()
+        finally:
+            _HERE.mark = None
 
 
 def _refuse_strange(executor: Any) -> None:
