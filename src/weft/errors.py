@@ -10,11 +10,22 @@
     │   └── UnknownValueError (RuntimeError)  a value that is asked for before it can be known
     └── TaskError             the task was accepted and could not be done
         ├── ResultError       (TypeError)     its function returned something else than it promises
+        ├── TaskExited                        its function called sys.exit(); code
+        ├── TaskTimeout       (TimeoutError)  it ran longer than its time=; seconds
+        ├── WorkerDied                        the process that ran it ended; task, pid, exitcode, signal, stderr
+        ├── RemoteError                       an exception that could not be brought over; type_name, text, traceback
+        ├── ExecutorBroken    (BrokenExecutor) no worker can be started any more
         └── DependencyNeverSatisfied          what it waited for can no longer come
 
 Where Python has a word for the mistake (TypeError, ValueError, RuntimeError), the class is that too, so that
-``except TypeError`` works as anywhere. What a user's own function raises is passed on as it is, never wrapped.
+``except TypeError`` works as anywhere. What a user's own function raises is passed on as it is, never wrapped. All of
+them pickle, with their attributes.
 """
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
+from typing import Any
 
 __all__ = [
     "ArgumentError",
@@ -23,16 +34,34 @@ __all__ = [
     "CycleError",
     "DeadlockError",
     "DependencyNeverSatisfied",
+    "ExecutorBroken",
+    "RemoteError",
+    "RemoteTraceback",
     "ResultError",
     "TaskError",
+    "TaskExited",
+    "TaskTimeout",
     "UnknownValueError",
     "UserError",
     "WeftError",
+    "WorkerDied",
+    "told",
 ]
 
 
 class WeftError(Exception):
     """The root of weft's own exceptions."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way calls the class with the message alone, which lacks the facts that some of ours insist on.
+        return _remake, (type(self), self.args, self.__dict__)
+
+
+def _remake(kind: type[WeftError], args: tuple[Any, ...], state: dict[str, Any]) -> WeftError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UserError(WeftError):
@@ -71,5 +100,112 @@ class ResultError(TaskError, TypeError):
     """A function returned something else than its return annotation or its mock promises."""
 
 
+class TaskExited(TaskError):  # noqa: N818 - a task that says so has not always gone wrong
+    """A task raised SystemExit. An ordinary exception: asking for a result must not end the program that asks."""
+
+    def __init__(self, message: str, *, code: Any) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TaskTimeout(TaskError, TimeoutError):  # noqa: N818 - as in TimeoutError, which it is
+    """A task ran longer than its ``time=`` allows, and was ended for it; `seconds` is that limit."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class WorkerDied(TaskError):  # noqa: N818 - says what happened
+    """The process that ran a task ended, and the task with it.
+
+    Attributes:
+        task: what ran.
+        pid: of the process, where it is known.
+        exitcode: what the process ended with; None where a signal ended it, or nobody knows.
+        signal: the name of the signal that ended it, such as ``"SIGSEGV"``; None where none did.
+        stderr: the last lines that it wrote to stderr, where they are known.
+    """
+
+    def __init__(
+        self, message: str, *, task: str, pid: int | None, exitcode: int | None, signal: str | None, stderr: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.task = task
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = signal
+        self.stderr = stderr
+
+    @classmethod
+    def told_by(cls, status: int | None, *, task: str, pid: int | None, stderr: str = "") -> WorkerDied:
+        """With the message that an exit status makes: as in `subprocess`, ``-n`` where signal n ended the process."""
+        signal = _signal_name(-status) if status is not None and status < 0 else None
+        exitcode = status if signal is None else None
+        if signal is not None:
+            how = f"was killed by {signal}{_MEANINGS.get(signal, '')}"
+        elif exitcode is not None:
+            how = f"ended with exit code {exitcode}"
+        else:
+            how = "ended"
+        process = "its worker process" if pid is None else f"its worker process {pid}"
+        tail = "; the last that it wrote to stderr:\n" + stderr.rstrip() if stderr.strip() else ""
+        message = f"{task} failed: {process} {how} while it ran{tail}"
+        return cls(message, task=task, pid=pid, exitcode=exitcode, signal=signal, stderr=stderr)
+
+
+_MEANINGS = {
+    "SIGABRT": ", which is how C code gives up",
+    "SIGBUS": ": C code used memory that is not there",
+    "SIGKILL": ": by somebody, or by the system for want of memory",
+    "SIGSEGV": ": C code used memory that is not its own, or the stack overflowed",
+    "SIGTERM": ": somebody asked it to end",
+}
+
+
+def _signal_name(number: int) -> str:
+    from signal import Signals
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class RemoteError(TaskError):
+    """Stands for an exception that could not be brought over from another process.
+
+    Attributes:
+        type_name: of that exception, with its module.
+        text: what it said.
+        traceback: where it was raised, as text.
+    """
+
+    def __init__(self, message: str, *, type_name: str, text: str, traceback: str) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+
+
+class ExecutorBroken(TaskError, BrokenExecutor):  # noqa: N818 - as in BrokenExecutor, which it is
+    """An executor cannot start workers any more: they die before they are ready, or their initializer fails."""
+
+
 class DependencyNeverSatisfied(TaskError):  # noqa: N818 - the name that design and batch systems use for it
     """What the task waited for can no longer come; ``__cause__`` says why, where there is an exception to tell."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is no error, it shows where one was
+    """The traceback of an exception in the process where it was raised; its `__cause__` here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def told(exception: BaseException) -> str:
+    """Type and text of an exception; the type alone where its `__str__`, which is somebody's code, raises."""
+    try:
+        return f"{type(exception).__name__}: {exception}"
+    except BaseException:  # noqa: BLE001
+        return type(exception).__name__

@@ -13,6 +13,7 @@ from calls.samples import Shelf, add, plain, renamed
 from weft import task
 from weft.calls import Closure, Task
 from weft.errors import ArgumentError, ChoiceError
+from weft.resources import Retries, Retry
 
 
 def test_called_plainly_it_is_the_function():
@@ -28,12 +29,13 @@ def test_it_looks_like_the_function():
 
 
 def test_options_are_told_to_runners():
-    @task(mock=[0.0, 0.0], cpus=4, gpus=0, memory="8GB", time=60, name="simulate")
+    @task(mock=[0.0, 0.0], cpus=4, gpus=0, memory="8GB", time="1m", retries=2, name="simulate")
     def run(seed: int) -> list[float]:
         return [1.0, 2.0]
 
     assert run.describe(1) == "simulate"
-    assert run.get_resources(1) == {"cpus": 4, "gpus": 0, "memory": "8GB", "time": 60}
+    needs = {"cpus": 4, "gpus": 0, "memory": 8 * 2**30, "time": 60, "retries": Retries(2)}
+    assert run.get_resources(1) == needs
     assert run.get_result_api(1) == [float, float]
     assert Closure(run, [1]).validated_call() == [1.0, 2.0]
 
@@ -47,7 +49,7 @@ def test_without_options_nothing_is_asked_for():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cpu": 4}, r"no option 'cpu'; did you mean 'cpus'\? options: cpus, gpus, memory, mock, name, time"),
+        ({"cpu": 4}, r"no option 'cpu'; did you mean 'cpus'\? options: cpus, gpus, memory, mock, name, retries, time"),
         ({"colour": 1}, r"no option 'colour'; options: "),
         ({"memroy": "8GB"}, "did you mean 'memory'"),
         ({"mock": float}, "mock of plain is the type float"),
@@ -61,8 +63,13 @@ def test_wrong_options_are_a_type_error(options, message):
 @pytest.mark.parametrize(
     "options",
     [
-        *({"cpus": 0}, {"cpus": 1.5}, {"cpus": "4"}, {"cpus": True}, {"gpus": -1}, {"memory": 0}, {"memory": "much"}),
-        *({"memory": 1.5}, {"time": 0}, {"time": "soon"}, {"time": []}, {"name": 3}, {"name": ""}),
+        {"cpus": 0},
+        {"gpus": "-1"},
+        {"memory": "4 bananas"},
+        {"time": "soon"},
+        {"retries": -1},
+        {"name": 3},
+        {"name": ""},
     ],
     ids=repr,
 )
@@ -72,11 +79,26 @@ def test_options_with_a_value_they_cannot_have_are_a_value_error(options):
         task(**options)
 
 
+@pytest.mark.parametrize("options", [{"cpus": True}, {"memory": []}, {"time": object()}], ids=repr)
+def test_options_of_the_wrong_kind_are_a_type_error(options):
+    (name,) = options
+    with pytest.raises(ArgumentError, match=rf"@task\({name}=.* must be"):
+        task(**options)
+
+
 @pytest.mark.parametrize(
-    "options", [{"cpus": 1}, {"gpus": 0}, {"memory": 1}, {"memory": "8 GB"}, {"time": 0.5}, {"time": "1h"}]
+    ("options", "needs"),
+    [
+        ({"cpus": "4"}, {"cpus": 4}),
+        ({"gpus": 0}, {"gpus": 0}),
+        ({"ram": "8 GB"}, {"memory": 8 * 2**30}),
+        ({"timelimit": "1h"}, {"time": 3600}),
+        ({"retries": {"died": 2}}, {"retries": Retries(by_cause=(("died", Retry(2)),))}),
+    ],
+    ids=repr,
 )
-def test_options_with_a_value_they_can_have_are_accepted(options):
-    assert task(**options)(plain).get_resources(1) == options
+def test_options_with_a_value_they_can_have_are_accepted(options, needs):
+    assert task(**options)(plain).get_resources(1) == needs
 
 
 @pytest.mark.parametrize("args", [("x",), (4,), (plain, 4)], ids=repr)

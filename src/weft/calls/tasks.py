@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from weft.calls.facts import call_name
 from weft.calls.metafunc import MinimalMetaFunc
 from weft.errors import ArgumentError, ChoiceError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from weft.resources import Cause, Retry
 
 __all__ = ["Task", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPTIONS = ("cpus", "gpus", "memory", "mock", "name", "time")
+OPTIONS = ("mock", "name")  # beside the resources
 
 
 class Task(MinimalMetaFunc, Generic[P, R]):
@@ -49,7 +54,7 @@ class Task(MinimalMetaFunc, Generic[P, R]):
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self._can_be_imported():
             return self.__qualname__
-        from weft.calls.packing import by_value
+        from weft.payload import by_value
 
         return by_value(Task, (self.function, self.mock, self._name, self._resources))
 
@@ -76,10 +81,11 @@ def task(
     *,
     mock: Any = None,
     name: str | None = None,
-    cpus: int | None = None,
-    gpus: int | None = None,
+    cpus: int | str | None = None,
+    gpus: int | str | None = None,
     memory: int | str | None = None,
-    time: float | str | None = None,
+    time: float | str | timedelta | None = None,
+    retries: int | Mapping[Cause, int | Retry] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Any = None, /, *more: Any, mock: Any = None, name: str | None = None, **resources: Any) -> Any:
     """Tell runners about a function: ``@task``, or ``@task(mock=..., cpus=..., ...)``.
@@ -91,10 +97,13 @@ def task(function: Any = None, /, *more: Any, mock: Any = None, name: str | None
             runner gives a future for each leaf of it. Default: the return annotation says what comes.
         name: for events and messages; default: the function's name.
         cpus, gpus: whole numbers.
-        memory: bytes, or text such as ``"8GB"``.
-        time: the limit in seconds, or text such as ``"1h"``.
+        memory: bytes, or text such as ``"8GB"``, which is 8 times 1024 MB; ``ram`` means the same.
+        time: the limit in seconds, or text such as ``"1h30m"`` or ``"1:30:00"``; ``timelimit`` means the same.
+        retries: up to so many further tries after any failure, or numbers and `Retry` by cause:
+            ``{"died": 2, "memory": Retry(2, memory=1.5), "timeout": Retry(1, time=2)}``.
 
-    Resources reach an executor that knows about them; others run the call as it is.
+    Resources reach an executor that knows about them, memory in bytes and time in seconds; others run the call as it
+    is.
 
     Raises:
         ArgumentError: (a TypeError) an unknown option; something that is no plain function; a mock that is a type.
@@ -102,56 +111,30 @@ def task(function: Any = None, /, *more: Any, mock: Any = None, name: str | None
     """
     if more or (function is not None and not callable(function)):
         shown = ", ".join(repr(item) for item in (function, *more) if item is not None)
-        raise ArgumentError(f"@task takes its options by name, got {shown:.60}; write @task(name=...); {_known()}")
-    for option, value in resources.items():
-        _check_option(option, value)
+        raise ArgumentError(
+            f"@task takes its options by name, got {shown:.60}; write @task(name=...); options: {_options()}"
+        )
+    needs = _needs(resources) if resources else {}
     if name is not None and (not isinstance(name, str) or not name):
         raise ChoiceError(f"@task(name=...) must be some text, got {name!r:.60}")
-    resources = {option: value for option, value in resources.items() if value is not None}
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         _refuse_method(function)
-        return Task(function, mock, name, resources)
+        return Task(function, mock, name, needs)
 
     return decorate if function is None else decorate(function)
 
 
-def _known() -> str:
-    return f"options: {', '.join(OPTIONS)}"
+def _needs(resources: dict[str, Any]) -> dict[str, Any]:
+    from weft.resources import Resources
+
+    return Resources.read("@task", *OPTIONS, **resources).words()
 
 
-def _check_option(option: str, value: Any) -> None:
-    if value is None and option in OPTIONS:
-        return
-    if option in ("cpus", "gpus"):
-        lowest = 1 if option == "cpus" else 0
-        if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-            _refuse(option, f"a whole number from {lowest} up", value)
-    elif option == "memory":
-        if not _is_amount(value, int):
-            _refuse(option, 'a number of bytes, or text such as "8GB"', value)
-    elif option == "time":
-        if not _is_amount(value, int, float):
-            _refuse(option, 'a number of seconds, or text such as "1h"', value)
-    else:
-        raise ArgumentError(f"@task has no option {option!r}; {_near(option)}{_known()}")
+def _options() -> str:
+    from weft.resources import Resources
 
-
-def _is_amount(value: Any, *numbers: type) -> bool:
-    if isinstance(value, str):
-        return value.strip()[:1].isdigit()
-    return type(value) in numbers and value > 0
-
-
-def _refuse(option: str, wanted: str, value: Any) -> NoReturn:
-    raise ChoiceError(f"@task({option}=...) must be {wanted}, got {value!r:.60}")
-
-
-def _near(option: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(option, OPTIONS, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}? " if close else ""
+    return ", ".join(Resources.options(*OPTIONS))
 
 
 def _refuse_method(function: Any) -> None:

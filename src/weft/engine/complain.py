@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from weft.errors import told
+
 __all__ = ["complain", "told"]
 
 LOGGER = logging.getLogger("weft")
@@ -15,11 +17,3 @@ def complain(message: str, *args: object) -> None:
         LOGGER.exception(message, *args)
     except BaseException:  # noqa: BLE001 - there is nobody left to tell
         pass
-
-
-def told(exception: BaseException) -> str:
-    """Type and text of an exception; the type alone where its `__str__`, which is somebody's code, raises."""
-    try:
-        return f"{type(exception).__name__}: {exception}"
-    except BaseException:  # noqa: BLE001
-        return type(exception).__name__

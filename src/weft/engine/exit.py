@@ -16,10 +16,11 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 from weft.engine.dispatch import Dispatcher
 
-__all__ = ["look_after"]
+__all__ = ["end_before_exit", "look_after"]
 
 LOGGER = logging.getLogger("weft")
 PATIENCE = 2.0  # seconds of silence before a script that will not end says what it waits for
@@ -37,6 +38,12 @@ def look_after(dispatcher: Dispatcher) -> None:
     if executor not in _registered_after:
         threading._register_atexit(_submit_the_rest)  # type: ignore[attr-defined]
         _registered_after.add(executor)
+
+
+def end_before_exit(hook: Callable[[], None]) -> None:
+    """Call the hook of an executor at exit: after everything that waits has been submitted to it."""
+    threading._register_atexit(hook)  # type: ignore[attr-defined]
+    threading._register_atexit(_submit_the_rest)  # type: ignore[attr-defined]
 
 
 def _submit_the_rest() -> None:

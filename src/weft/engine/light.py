@@ -144,6 +144,23 @@ class LightFuture(Future[T]):
             self._decided = True
             return True
 
+    def _conclude(self, result: T | None, exception: BaseException | None) -> None:
+        """Decide and publish in one go; nothing happens where it has been decided."""
+        with LOCK:
+            if self._decided:
+                return
+            self._decided = True
+            plain = self._lazy_condition is None
+            if plain:
+                self._result = result
+                self._exception = exception
+                self._state = FINISHED
+        if not plain:
+            self._publish(result, exception)
+        elif self._done_callbacks is not None:
+            callbacks, self._done_callbacks = self._done_callbacks, None
+            self._call(*callbacks)
+
     def _publish(self, result: T | None, exception: BaseException | None) -> None:
         self._set(FINISHED, result, exception, "add_result" if exception is None else "add_exception")
 

@@ -6,23 +6,14 @@ in either direction, fails the one call that it belongs to and never the pool.
 
 from __future__ import annotations
 
-import traceback
 from concurrent.futures import Future
 from typing import Any
 
 from weft.calls.closure import Closure
-from weft.calls.packing import pack, unpack
-from weft.engine.complain import told
-from weft.errors import ArgumentError, TaskError
+from weft.errors import ArgumentError, RemoteTraceback, TaskError, told
+from weft.payload import pack, pack_failure, unpack, unpack_failure
 
 __all__ = ["RemoteFuture", "RemoteTraceback", "pack_call", "run_packed"]
-
-
-class RemoteTraceback(Exception):  # noqa: N818 - it is no error, it shows where one was
-    """The traceback of an exception in the process where it was raised; its `__cause__` here."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 def pack_call(closure: Closure) -> bytes:
@@ -46,32 +37,20 @@ def _travels(value: Any) -> bool:
 
 
 def run_packed(call: bytes) -> bytes:
-    """At the other end: make the call and pack its outcome."""
+    """At the other end: make the call and pack its outcome, a pair of result and failure."""
     name = "the call"
     try:
         closure: Closure = unpack(call)
         name = closure.describe()
         result = closure.validated_call()
     except BaseException as error:  # noqa: BLE001 - whatever the user's function raises is the outcome
-        return _pack_failure(error)
+        return pack((None, pack_failure(error)))
     try:
-        return pack((result, None, ""))
+        return pack((result, None))
     except BaseException as error:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
         failure = TaskError(f"the result of {name}, a {type(result).__name__}, cannot be sent back: {told(error)}")
         failure.__cause__ = error
-        return _pack_failure(failure)
-
-
-def _pack_failure(error: BaseException) -> bytes:
-    text = "".join(traceback.format_exception(error)).rstrip()
-    try:
-        packed = pack((None, error, text))
-        # Exceptions that take more arguments than they pass on pack well, and only fail to unpack.
-        unpack(packed)
-    except BaseException:  # noqa: BLE001 - see above
-        stand_in = TaskError(f"cannot be sent back as it is: {told(error)}")
-        return pack((None, stand_in, text))
-    return packed
+        return pack((None, pack_failure(failure)))
 
 
 class RemoteFuture(Future[Any]):
@@ -103,12 +82,11 @@ class RemoteFuture(Future[Any]):
             self.set_exception(error)
             return
         try:
-            result, error, text = unpack(packed.result())
+            result, failure = unpack(packed.result())
         except BaseException as unpackable:  # noqa: BLE001 - code of the user's runs here; no future may hang for it
             self.set_exception(unpackable)
             return
-        if error is None:
+        if failure is None:
             self.set_result(result)
         else:
-            error.__cause__ = RemoteTraceback(text)
-            self.set_exception(error)
+            self.set_exception(unpack_failure(failure))

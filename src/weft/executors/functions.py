@@ -1,0 +1,276 @@
+"""What tasks have in common, so that it travels once and not with each of them: functions, and settings.
+
+A function that pickles by reference never changes. One that travels by value, such as a lambda or a function of the
+main script, takes along what it refers to, and that may be another thing at the next submit. So it is packed again
+unless everything that it refers to is the same object as before and of a kind that cannot change; and if it packs to
+the same bytes, it is the same to the workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from weft.executors.batch import packed_value
+from weft.executors.worker import FUNCTION, SETTING, Setting
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from weft.executors.segments import Segment
+
+__all__ = ["Common", "Shelf"]
+
+MOST = 256  # kept of each kind; what is older is packed again when it comes again
+
+
+class Common:
+    """A function or a setting that workers are told of once."""
+
+    __slots__ = ("id", "kind", "name", "packed", "seconds", "segments", "source", "witness")
+
+    def __init__(self, number: int, kind: int, packed: Any, segments: list[Segment]) -> None:
+        self.id = number
+        self.kind = kind
+        self.packed = packed
+        self.segments = segments
+        self.name = ""
+        self.source: Any = None  # the function itself, so that its id is nobody else's
+        self.witness: _Witness | None = None  # for a function that travels by value
+        self.seconds: float | None = None  # how long a call takes; None: it has not been seen yet
+
+
+class Shelf:
+    """All that is known of the functions and settings of one executor.
+
+    Threads need not take turns: the worst that can happen is that a function is sent twice.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._by_identity: dict[int, Common] = {}
+        self._by_content: dict[Any, Common] = {}
+        self._unpackable: dict[int, Callable[..., Any]] = {}
+        self._last: tuple[str | None, list[str], Context, Common] | None = None
+
+    def function(self, function: Callable[..., Any]) -> Common:
+        """What workers are told of `function`. Raises what packing it raises."""
+        known = self._by_identity.get(id(function))
+        if known is not None and known.source is function and (known.witness is None or known.witness.holds()):
+            return known
+        packed, segments = packed_value(function)
+        known = self._keep(FUNCTION, packed, segments)
+        known.name = known.name or _name(function)
+        fixed, witness = _fixed(function)
+        if fixed:
+            known.source = function
+            known.witness = witness
+            self._by_identity[id(function)] = known
+            _bound(self._by_identity)
+        return known
+
+    def unpackable_function(self, function: Callable[..., Any], name: str) -> Common:
+        """A function that only a worker has that is forked from now on."""
+        known = self._by_identity.get(id(function))
+        if known is None or known.source is not function or known.packed is not None:
+            known = Common(next(self._numbers), FUNCTION, None, [])
+            known.source, known.name = function, name
+            self._unpackable[known.id] = function
+            self._by_identity[id(function)] = known
+            _bound(self._by_identity)
+        return known
+
+    def unpackable(self) -> dict[int, Callable[..., Any]]:
+        """Those functions, by id."""
+        return dict(self._unpackable)
+
+    def done_with(self, function: Common) -> None:
+        """A function that only one task had."""
+        self._unpackable.pop(function.id, None)
+
+    def setting(self) -> Common:
+        """What a task that is submitted now, by this thread, inherits."""
+        try:
+            folder: str | None = os.getcwd()
+        except OSError:  # it has been deleted
+            folder = None
+        context = copy_context()
+        last = self._last
+        if (
+            last is not None
+            and last[0] == folder
+            and last[1] == sys.path
+            and ((not context and not last[2]) or _alike(last[2], context))
+        ):
+            return last[3]
+        path = [str(entry) for entry in sys.path]
+        packed, segments = packed_value(Setting(folder, path, _travelling(context)))
+        setting = self._keep(SETTING, packed, segments)
+        self._last = (folder, list(sys.path), context, setting)
+        return setting
+
+    def _keep(self, kind: int, packed: Any, segments: list[Segment]) -> Common:
+        # Where large parts lie in memory of their own, comparing them would cost as much as sending them.
+        key = (kind, packed) if type(packed) is bytes else None
+        known = self._by_content.get(key) if key is not None else None
+        if known is None:
+            known = Common(next(self._numbers), kind, packed, segments)
+            if key is not None:
+                self._by_content[key] = known
+                _bound(self._by_content)
+        return known
+
+
+def _bound(kept: dict[Any, Common]) -> None:
+    """Drop the oldest, where there are too many."""
+    if len(kept) > MOST:
+        try:
+            kept.pop(next(iter(kept)), None)
+        except RuntimeError:  # another thread has come between
+            pass
+
+
+def _name(function: Any) -> str:
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+# Settings --------------------------------------------------------------------------------------------------
+
+
+def _alike(one: Context, other: Context) -> bool:
+    """Whether two contexts hold the same values, which cannot have changed since."""
+    return len(one) == len(other) and all(
+        variable in one and one[variable] is value and _constant(value) for variable, value in other.items()
+    )
+
+
+def _travelling(context: Context) -> tuple[tuple[Any, Any], ...]:
+    """The variables and values that can be packed; what cannot, such as an open connection, stays here."""
+    return tuple(pair for pair in context.items() if _packs(pair))
+
+
+def _packs(value: Any) -> bool:
+    try:
+        packed_value(value)
+    except Exception:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
+        return False
+    return True
+
+
+# Functions by value ----------------------------------------------------------------------------------------
+
+_CONSTANT = (int, float, complex, str, bytes, bool, type(None), type(...), ModuleType, BuiltinFunctionType, range)
+
+
+def _constant(value: Any) -> bool:
+    kind = type(value)
+    if kind in _CONSTANT:
+        return True
+    if kind in (tuple, frozenset):
+        return all(map(_constant, value))
+    return kind is FunctionType and _by_reference(value)
+
+
+def _by_reference(thing: Any) -> bool:
+    """Whether a function or class pickles as a name in a module that others can import."""
+    module = getattr(thing, "__module__", None)
+    if module is None or module in ("__main__", "__mp_main__"):
+        return False
+    found: Any = sys.modules.get(module)
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not thing:
+        return False
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
+
+
+class _Witness:
+    """What functions by value refer to, as it was when they were packed."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[FunctionType, tuple[Any, ...], list[tuple[Any, Any]], list[tuple[str, Any]]]] = []
+
+    def add(self, function: FunctionType) -> list[Any]:
+        """Take note of a function; returns what it refers to."""
+        names = function.__globals__
+        cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
+        used = [(name, names.get(name, _NOTHING)) for name in _names(function.__code__)]
+        own = (function.__code__, function.__defaults__, function.__kwdefaults__)
+        self._seen.append((function, own, cells, used))
+        found = [content for _, content in cells] + [value for _, value in used]
+        found += function.__defaults__ or ()
+        found += (function.__kwdefaults__ or {}).values()
+        return found
+
+    def holds(self) -> bool:
+        """Whether all is as it was."""
+        for function, (code, defaults, kwdefaults), cells, used in self._seen:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not kwdefaults
+            ):
+                return False
+            for cell, content in cells:
+                if _content(cell) is not content:
+                    return False
+            if used:
+                names = function.__globals__
+                for name, value in used:
+                    if names.get(name, _NOTHING) is not value:
+                        return False
+        return True
+
+
+class _Nothing:
+    """In place of what is not there."""
+
+
+_NOTHING = _Nothing()
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return _NOTHING
+
+
+def _fixed(function: Any) -> tuple[bool, _Witness | None]:
+    """Whether it need not be packed again, and as long as what."""
+    if isinstance(function, (BuiltinFunctionType, type)):
+        return _by_reference(function), None
+    if not isinstance(function, FunctionType):
+        return False, None
+    if _by_reference(function):
+        return True, None
+    witness = _Witness()
+    todo: list[Any] = [function]
+    seen: set[int] = set()
+    while todo:
+        item = todo.pop()
+        if item is _NOTHING or id(item) in seen or _constant(item):
+            continue
+        seen.add(id(item))
+        if type(item) is FunctionType and not item.__dict__:
+            todo += witness.add(item)
+        elif not isinstance(item, type) or not _by_reference(item):
+            return False, None
+    return True, witness
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

@@ -1,0 +1,581 @@
+"""The workers of one executor, and what is to be done: decided here, under one lock; done by whoever has asked.
+
+    submit, map ──> queue ──> decide: which worker gets how much ──> send          (any thread)
+    messages, deaths, timers ──> over, look, buried ──> decide ──> send, publish   (the supervisor's thread)
+
+A task is in the queue, or in a part that is with a worker, or over. What is with a worker that dies goes back into the
+queue, but for the one task that the worker had begun.
+
+Under the lock there is no I/O and no code of the user's. What a Ctrl-C may cut short in the caller's thread is made
+whole by `mend`: a worker that is neither idle nor has a part, a part that was noted and not sent.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from weft.errors import ClosedError, ExecutorBroken
+from weft.executors.functions import Common, Shelf
+from weft.executors.handle import Handle, Kind
+from weft.executors.ledger import DELAY, ROWS
+from weft.executors.tasks import LocalFuture, Part, Singles, Span, Sweep
+from weft.executors.terms import Claims, Machine, Terms
+from weft.executors.worker import Setting
+
+if TYPE_CHECKING:
+    from weft.executors.launch import Start
+    from weft.resources import Cause
+
+__all__ = ["Options", "Pool", "Sends"]
+
+Task: TypeAlias = LocalFuture[Any]
+Sends: TypeAlias = list[tuple[Handle, Part]]
+
+WORTH = 0.002  # seconds of work that make a message worth its cost
+AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
+FULL = 48 * 1024  # bytes in a message
+LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
+MOST_VAIN = 3  # workers that may die with a task, or before they are ready, without having begun anything
+
+
+class Options(NamedTuple):
+    """How workers are made."""
+
+    setting: Setting
+    start: Start
+    initializer: bytes
+    environ: dict[str, str]
+    capture: str | None
+    show_locals: bool
+    max_tasks: int | None
+
+
+class Pool:
+    """Queue, workers and claims. Everything here but the lock itself belongs to whoever holds the lock."""
+
+    def __init__(self, machine: Machine, options: Options, name: str) -> None:
+        self.lock = threading.RLock()  # reentrant, for signal handlers
+        self.machine = machine
+        self.options = options
+        self.name = name
+        self.shelf = Shelf()
+        self.handles: set[Handle] = set()
+        self.starting: deque[Kind] = deque()  # workers that the supervisor is to start
+        self.leaving: deque[Handle] = deque()  # workers that it is to send away
+        self.closed = ""  # why nothing more is accepted
+        self.broken: BaseException | None = None
+        self.dropping = False  # what comes back into the queue is cancelled
+        self.vain = 0  # workers that have died before they were ready, since one was
+        self.doubt = False  # something may have been cut short: mend it
+        self._queue: deque[Task | Sweep[Any]] = deque()
+        self._queued = 0  # calls in the queue; those that were cancelled count until they are met
+        self._idle: list[Handle] = []
+        self._claims = Claims(machine)
+
+    # What is asked of it -------------------------------------------------------------------------------------
+
+    def accept(self, task: Task | Sweep[Any]) -> tuple[Sends, bool]:
+        """Take a task or the calls of a map; what to send now, and whether the supervisor has something to do."""
+        with self.lock:
+            if self.closed:
+                self.check_open()
+            self._queue.append(task)
+            self._queued += 1 if isinstance(task, LocalFuture) else task.waiting()
+            if self._idle or len(self.handles) + len(self.starting) < self.machine.slots:
+                sends = self.decide()
+                return sends, bool(self.starting or self.leaving or (sends and sends[0][1].terms.time is not None))
+            return [], False
+
+    def check_open(self) -> None:
+        """Raise ClosedError or ExecutorBroken where nothing is accepted."""
+        if self.broken is not None:
+            raise ExecutorBroken(*self.broken.args) from self.broken.__cause__
+        if self.closed:
+            raise ClosedError(self.closed)
+
+    def drop(self, task: Task) -> bool:
+        """Cancel a task that waits; whether its caller is to publish that."""
+        with self.lock:
+            if task._taken or not task._decide():
+                return False
+            task._let_go()
+            return True
+
+    def kill(self, task: Task) -> bool:
+        """Cancel a task wherever it is; whether its caller is to publish that."""
+        with self.lock:
+            if not task._decide():
+                return False
+            for handle in self.handles if task._taken else ():
+                for part in handle.parts:
+                    if isinstance(part, Singles) and task in part.tasks:
+                        handle.doomed[part.first + part.tasks.index(task)] = None
+            return True
+
+    def stop(self, sweep: Sweep[Any]) -> None:
+        """Nobody wants more of its results: what has not been sent is not run."""
+        with self.lock:
+            sweep.over = True
+            if sweep in self._queue:
+                self._queued -= sweep.waiting()
+            sweep.spans.clear()
+
+    def close(self, why: str) -> None:
+        """Accept nothing more."""
+        with self.lock:
+            self.closed = self.closed or why
+
+    def drain(self) -> tuple[list[Task], list[Sweep[Any]]]:
+        """Empty the queue; what was in it is the caller's to end."""
+        with self.lock:
+            tasks = [item for item in self._queue if isinstance(item, LocalFuture) and not item._decided]
+            sweeps = [item for item in self._queue if not isinstance(item, LocalFuture)]
+            self._queue.clear()
+            self._queued = 0
+            self.starting.clear()
+            return tasks, sweeps
+
+    def is_over(self) -> bool:
+        """Whether nothing is left to do, and nothing new can come."""
+        return bool(self.closed) and not self.handles and not self.has_work()
+
+    def has_work(self) -> bool:
+        """Whether something is queued or with a worker."""
+        return self._head() is not None or any(handle.parts for handle in self.handles)
+
+    # Who gets what -------------------------------------------------------------------------------------------
+
+    def decide(self) -> Sends:
+        """Give work to workers as long as there are both; note which to start, and which to send away."""
+        sends: Sends = []
+        while (head := self._head()) is not None:
+            handle = self._worker_for(head)
+            if handle is None:
+                return sends
+            part = self._cut(head, handle)
+            handle.add(part, time.monotonic())
+            sends.append((handle, part))
+        if self.closed:
+            self.starting.clear()
+            for handle in self._idle:
+                self._send_away(handle)
+            self._idle.clear()
+        return sends
+
+    def _head(self) -> Task | Sweep[Any] | None:
+        queue = self._queue
+        while queue:
+            head = queue[0]
+            if isinstance(head, LocalFuture):
+                if not head._decided:
+                    return head
+                self._queued -= 1
+            elif head.spans:
+                return head
+            queue.popleft()
+        return None
+
+    def _worker_for(self, head: Task | Sweep[Any]) -> Handle | None:
+        if isinstance(head, LocalFuture):
+            terms, function = head._terms, head._function
+        else:
+            terms, function = head.terms, head.function
+        if self._claims.fit(terms):
+            for place in range(len(self._idle) - 1, -1, -1):  # the last to become idle is the warmest
+                handle = self._idle[place]
+                if self._suits(handle, terms, function):
+                    del self._idle[place]
+                    self._claims.take(terms, handle.kind[1])
+                    handle.claimed = terms
+                    return handle
+            self._start_for(terms, function)
+        if function.packed is not None and not self.starting:
+            for handle in self.handles:
+                if self._is_hungry(handle, terms):
+                    return handle
+        return None
+
+    def _suits(self, handle: Handle, terms: Terms, function: Common) -> bool:
+        cpus, devices = handle.kind
+        return (
+            cpus == terms.cpus
+            and len(devices) == terms.gpus
+            and all(device in self._claims.gpus for device in devices)
+            and (function.packed is not None or function.id in handle.known)
+        )
+
+    def _is_hungry(self, handle: Handle, terms: Terms) -> bool:
+        """Whether a worker will soon be done with what it has, and can be given more of the same."""
+        if len(handle.parts) != 1 or handle.claimed is not terms or handle.held or handle.leaving or handle.doomed:
+            return False
+        if self.options.max_tasks is not None and handle.total >= self.options.max_tasks:
+            return False
+        part = handle.parts[0]
+        if not part.sent:  # another thread is about to: parts must arrive in their order
+            return False
+        return -LOOK < part.sent_at + part.seconds - time.monotonic() < AHEAD
+
+    def _start_for(self, terms: Terms, function: Common) -> None:
+        """Have workers started for what is at the head of the queue, as many as can be of use."""
+        kind = (terms.cpus, tuple(self._claims.gpus[: terms.gpus]))
+        coming = sum(1 for known in self.starting if known == kind)
+        coming += sum(1 for handle in self.handles if not handle.ready and handle.kind == kind and not handle.leaving)
+        if function.packed is None:  # only a worker that is forked from now on has it
+            wanted = 1 - sum(1 for handle in self.handles if not handle.ready and function.id in handle.known)
+            wanted -= len(self.starting)
+        else:
+            fitting = self._claims.cpus // terms.cpus
+            if terms.gpus:
+                fitting = min(fitting, 1)  # each has devices of its own: one after the other
+            wanted = min(fitting, self._queued) - coming
+        for _ in range(wanted):
+            living = sum(1 for handle in self.handles if not handle.leaving) + len(self.starting)
+            if living >= self.machine.slots:
+                if not self._idle:
+                    return
+                self._send_away(self._idle.pop(0))
+            self.starting.append(kind)
+
+    def _send_away(self, handle: Handle) -> None:
+        handle.leaving = True
+        self.leaving.append(handle)
+
+    def _cut(self, head: Task | Sweep[Any], handle: Handle) -> Part:
+        """Take off the queue what is worth a message, and no more than this worker's share."""
+        most = min(ROWS, max(1, -(-self._queued // self.machine.slots)))
+        if self.options.max_tasks is not None:
+            most = min(most, self.options.max_tasks - handle.total)
+        if isinstance(head, LocalFuture):
+            return self._cut_singles(head._terms, most)
+        return self._cut_span(head, most)
+
+    def _cut_singles(self, terms: Terms, most: int) -> Singles:
+        queue = self._queue
+        tasks: list[Task] = []
+        seconds, size = 0.0, 0
+        while queue and len(tasks) < most:
+            task = queue[0]
+            if not isinstance(task, LocalFuture) or task._terms is not terms:
+                break
+            if task._decided:
+                queue.popleft()
+                self._queued -= 1
+                continue
+            each = task._function.seconds
+            alone = each is None or bool(task._segments) or task._function.packed is None
+            if tasks and (alone or seconds + each > WORTH or size > FULL):  # type: ignore[operator]
+                break
+            queue.popleft()
+            task._taken = True
+            tasks.append(task)
+            if alone:
+                seconds = math.inf if each is None else each
+                break
+            seconds += each  # type: ignore[operator]
+            size += len(task._payload) + 4
+        self._queued -= len(tasks)
+        part = Singles(tasks, terms)
+        part.seconds = seconds
+        return part
+
+    def _cut_span(self, sweep: Sweep[Any], most: int) -> Span:
+        each = sweep.function.seconds
+        count = 1 if each is None else int(min(most, max(1, WORTH // max(each, 1e-9))))
+        if sweep.chunk:
+            count = min(sweep.chunk, ROWS)
+        start, stop, terms = sweep.spans.popleft()
+        if not sweep.plain:
+            count = _fitting(sweep.calls, start, min(stop, start + count)) - start
+        if start + count < stop:
+            sweep.spans.appendleft((start + count, stop, terms))
+            stop = start + count
+        self._queued -= stop - start
+        part = Span(sweep, start, stop, terms)
+        part.seconds = math.inf if each is None else each * part.size
+        return part
+
+    # What workers have done ----------------------------------------------------------------------------------
+
+    def over(self, handle: Handle, number: int, outcomes: list[Any], seconds: float, ended: bool) -> Delivery:
+        """A worker has sent outcomes. What of them is new, and what to send now."""
+        with self.lock:
+            part = handle.parts[0]
+            handle.quiet_since = time.monotonic()
+            handle.noted = -1
+            known = part.first + part.delivered - number  # of these, a look has found so many before
+            delivery = self._deliver(handle, part, outcomes[known:] if known else outcomes)
+            if outcomes:
+                _learn(part, number - part.first, len(outcomes), seconds)
+            if ended:
+                handle.parts.popleft()
+                self._put_back(part, part.delivered)
+                if handle.parts:
+                    handle.parts[0].sent_at = handle.quiet_since
+                else:
+                    self._rest(handle)
+            delivery.sends = self.decide()
+            return delivery
+
+    def _deliver(self, handle: Handle, part: Part, outcomes: list[Any]) -> Delivery:
+        delivery = Delivery(handle, part, part.delivered, outcomes)
+        part.delivered += len(outcomes)
+        return delivery
+
+    def _rest(self, handle: Handle) -> None:
+        """It has nothing left to do."""
+        handle.release()
+        handle.doomed.clear()
+        if handle.claimed is not None:
+            self._claims.give_back(handle.claimed, handle.kind[1])
+            handle.claimed = None
+        if handle.leaving:
+            return
+        if self.options.max_tasks is not None and handle.total >= self.options.max_tasks:
+            self._send_away(handle)
+        else:
+            self._idle.append(handle)
+
+    def _put_back(self, part: Part, index: int) -> None:
+        """What has not been begun, from this task of the part on, goes to the front of the queue."""
+        count, part.size = part.size - index, min(part.size, index)
+        if count <= 0:
+            return
+        if isinstance(part, Span):
+            sweep = part.sweep
+            if not sweep.over:
+                if sweep not in self._queue:
+                    self._queue.appendleft(sweep)
+                sweep.spans.appendleft((part.start + index, part.start + index + count, part.terms))
+                self._queued += count
+            return
+        assert isinstance(part, Singles)
+        back = part.tasks[index:]
+        for task in back:
+            task._taken = False
+        self._queue.extendleft(reversed(back))
+        self._queued += len(back)
+
+    def once_more(self, part: Part, index: int, cause: Cause) -> bool:
+        """Have a task that has failed run again, if its `retries` allow it."""
+        with self.lock:
+            if self.dropping or self.broken is not None:
+                return False
+            if isinstance(part, Span):
+                tries = part.sweep.tries.setdefault(part.start + index, {})
+            else:
+                assert isinstance(part, Singles)
+                tries = part.tasks[index]._told().tries
+            terms = self.machine.grown(part.terms, cause, tries)
+            if terms is None:
+                return False
+            self._queued += 1
+            if isinstance(part, Span):
+                start = part.start + index
+                part.sweep.spans.append((start, start + 1, terms))
+                if part.sweep not in self._queue:
+                    self._queue.append(part.sweep)
+            else:
+                task = part.tasks[index]
+                task._taken, task._terms = False, terms
+                self._queue.append(task)
+            return True
+
+    # What can be known of a worker that says nothing ---------------------------------------------------------
+
+    def look(self, handle: Handle, now: float) -> Delivery:
+        """Look at what a worker has written down. Called a while after it was heard of last, and then again."""
+        with self.lock:
+            part = handle.parts[0]
+            delivery = self._deliver(handle, part, _written(handle, part))
+            started = handle.started()
+            # It has not moved since the last look: in the middle of a task, or before the first of this part.
+            stuck = handle.noted == started and not 0 <= started - part.first < part.delivered
+            for key in [key for key in handle.doomed if key < part.first + part.delivered]:
+                del handle.doomed[key]  # it was done before it could be stopped
+            self._time_out(handle, part, started, now)
+            if stuck and handle.held:
+                # LIMIT was set a while ago, and it has not moved since: nothing after this one will be begun.
+                for later in list(handle.parts):
+                    self._put_back(later, max(later.delivered, min(later.size, started + 1 - later.first), 0))
+                handle.doomed = {key: doom for key, doom in handle.doomed.items() if key == started}
+                delivery.kill = bool(handle.doomed) and not handle.condemned
+            elif stuck or started in handle.doomed:
+                handle.hold(started + 1)
+            handle.noted = started
+            handle.quiet_since = now
+            delivery.sends = self.decide()
+            return delivery
+
+    def _time_out(self, handle: Handle, part: Part, started: int, now: float) -> None:
+        limit = part.terms.time
+        index = started - part.first
+        if limit is None or not part.delivered <= index < part.size or started in handle.doomed:
+            return
+        if now >= handle.since() + limit:
+            from weft.errors import TaskTimeout
+
+            text = f"{part.name(index)} ran longer than its time limit of {limit:g} s and was stopped"
+            handle.doomed[started] = TaskTimeout(text, seconds=limit)
+
+    def next_look(self, handle: Handle, now: float) -> float:
+        """When a worker has to be looked at, if nothing is heard of it; infinity: not at all."""
+        if not handle.parts or handle.condemned or handle.lost:
+            return math.inf
+        part = handle.parts[0]
+        when = math.inf
+        if part.size - part.delivered > 1 or (len(handle.parts) > 1 and handle.parts[1].size):
+            when = handle.quiet_since + (LOOK if handle.noted < 0 else DELAY)
+        if handle.doomed:
+            when = min(when, handle.quiet_since + DELAY if handle.noted >= 0 else now)
+        if part.terms.time is not None:
+            since = max(handle.since(), part.sent_at) if handle.started() >= part.first else part.sent_at
+            when = min(when, max(since + part.terms.time, handle.quiet_since + DELAY))
+        return when
+
+    # Beginnings and ends of workers --------------------------------------------------------------------------
+
+    def started(self, handle: Handle) -> None:
+        """A process has been started; it will say when it is ready."""
+        with self.lock:
+            self.handles.add(handle)
+
+    def is_ready(self, handle: Handle) -> Sends:
+        """A worker can be given work."""
+        with self.lock:
+            handle.ready = True
+            self.vain = 0
+            if not handle.leaving:
+                self._idle.append(handle)
+            return self.decide()
+
+    def buried(self, handle: Handle) -> Burial:
+        """A worker has ended. What it had begun, what it had done; what it had not begun goes to others."""
+        with self.lock:
+            self.handles.discard(handle)
+            if handle in self._idle:
+                self._idle.remove(handle)
+            burial = Burial()
+            if handle.parts:
+                part = handle.parts[0]
+                burial.delivery = self._deliver(handle, part, _written(handle, part))
+                self._blame(handle, part, burial)
+                for later in reversed(list(handle.parts)[1:]):
+                    self._put_back(later, 0)
+                self._put_back(part, part.delivered + (burial.index is not None))
+            handle.parts.clear()
+            if handle.claimed is not None:
+                self._claims.give_back(handle.claimed, handle.kind[1])
+                handle.claimed = None
+            if not handle.ready and not handle.leaving:
+                self.vain += 1
+            return burial
+
+    def _blame(self, handle: Handle, part: Part, burial: Burial) -> None:
+        """Which task has died with its worker: the one that it had begun, or, the third time, was about to begin."""
+        index = part.delivered
+        number = part.first + index
+        if index >= part.size:
+            return
+        begun = handle.started() >= number and not (handle.held and handle.limit() <= number)
+        if not begun and (handle.condemned or _vainly(part, index) < MOST_VAIN):
+            return
+        burial.part, burial.index = part, index
+        burial.doom = handle.doomed.get(number)
+        burial.killed = number in handle.doomed
+
+    def mend(self) -> Sends:
+        """Make whole what a Ctrl-C in the thread of a caller may have cut short."""
+        with self.lock:
+            self.doubt = False
+            unsent = []
+            for handle in self.handles:
+                unsent += [(handle, part) for part in handle.parts if not part.sent]
+                if handle.ready and not handle.parts and not handle.leaving and handle not in self._idle:
+                    self._rest(handle)
+            return unsent + self.decide()
+
+
+class Delivery:
+    """Outcomes of tasks of one part, from an index on, that are to be published."""
+
+    def __init__(self, handle: Handle, part: Part, index: int, outcomes: list[Any]) -> None:
+        self.handle = handle
+        self.part = part
+        self.index = index
+        self.outcomes = outcomes
+        self.scalar = False  # they are values as they are
+        self.sends: Sends = []
+        self.kill = False  # the worker is to be killed, for the task that it runs
+
+
+class Burial:
+    """What a dead worker leaves."""
+
+    delivery: Delivery | None = None
+    part: Part | None = None
+    index: int | None = None  #: Of the task that died with it.
+    doom: BaseException | None = None  #: What that task is to end with, when it was stopped for it.
+    killed = False  #: Whether it was stopped.
+
+
+def _written(handle: Handle, part: Part) -> list[Any]:
+    """Outcomes that have been written down and not been delivered."""
+    outcomes = []
+    half = handle.ledger.halves[part.half]
+    for index in range(part.delivered, part.size):
+        if not half.kinds[index]:
+            break
+        try:
+            outcomes.append(half.read(index))
+        except LookupError:  # it is on its way
+            break
+    return outcomes
+
+
+def _learn(part: Part, index: int, count: int, seconds: float) -> None:
+    """Work out how long calls of a function take: more at once, less little by little."""
+    functions = part.functions(index, count)
+    each = seconds / count
+    if len(functions) > 1:
+        expected = sum(function.seconds or 0.0 for function in functions)
+        for function in functions:
+            if function.seconds is None:
+                function.seconds = each
+            elif expected:
+                share = function.seconds / expected * seconds
+                function.seconds += (share - function.seconds) / 4
+        return
+    for function in functions:
+        if function.seconds is None or each > function.seconds:
+            function.seconds = each
+        else:
+            function.seconds += (each - function.seconds) / 2
+
+
+def _vainly(part: Part, index: int) -> int:
+    """How many workers have died with a task that they had not begun, this one included."""
+    if isinstance(part, Span):
+        vain = part.sweep.vain
+        vain[part.start + index] = vain.get(part.start + index, 0) + 1
+        return vain[part.start + index]
+    assert isinstance(part, Singles)
+    story = part.tasks[index]._told()
+    story.vain += 1
+    return story.vain
+
+
+def _fitting(calls: list[Any], start: int, stop: int) -> int:
+    """Up to where packed calls go into one message; one in any case, and large ones alone."""
+    size = 0
+    for index in range(start, stop):
+        call = calls[index]
+        if type(call) is not bytes:
+            return max(index, start + 1)
+        size += len(call) + 4
+        if size > FULL:
+            return max(index, start + 1)
+    return stop

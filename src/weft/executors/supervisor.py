@@ -1,0 +1,463 @@
+"""The thread of an executor: it hears of what workers have done, of their ends, and of time.
+
+It waits on wires, output pipes and the sentinels of processes, all at once, until the next moment at which something is
+due; it never looks before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from weft.engine.complain import complain
+from weft.errors import ExecutorBroken, TaskError, TaskTimeout, WorkerDied, told
+from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
+from weft.executors.console import open_output
+from weft.executors.handle import Handle, Kind
+from weft.executors.launch import UNKNOWN, launch
+from weft.executors.ledger import Ledger, make_file
+from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
+from weft.executors.segments import adopt
+from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
+from weft.executors.terms import environment
+from weft.executors.wire import Wire, pair
+from weft.executors.worker import Config
+from weft.payload import unpack, unpack_failure
+from weft.resources import Cause
+
+__all__ = ["Supervisor"]
+
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL for a task that is stopped
+ABORT_GRACE = 0.4  # the same after Ctrl-C: all is to be over within a second
+LEAVE_GRACE = 5.0  # for exit handlers and threads of a worker that leaves
+PIPE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class Supervisor:
+    """What belongs to the thread, and the thread."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.thread: threading.Thread | None = None
+        self._poll = select.poll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._woken, self._wake = os.pipe()
+        for end in (self._woken, self._wake):
+            os.set_blocking(end, False)
+        self._watch(self._woken, self._drain_wake)
+
+    # From any thread ------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have it look at what is to be done."""
+        with self.pool.lock:
+            if self._wake < 0:  # it has ended
+                return
+            if self.thread is None:
+                thread = threading.Thread(target=self._run, name=f"weft-{self.pool.name}", daemon=True)
+                thread.start()
+                self.thread = thread
+            try:
+                os.write(self._wake, b"x")
+            except BlockingIOError:  # it is full, so it will wake up
+                pass
+
+    def send(self, sends: Sends) -> None:
+        """Send what has been decided. A Ctrl-C in here leaves something for the thread to mend."""
+        try:
+            for handle, part in sends:
+                handle.send(part)
+        except BaseException:
+            self.pool.doubt = True
+            self.wake()
+            raise
+
+    def abort(self) -> None:
+        """Stop everything, now: what waits and what runs is cancelled."""
+        pool = self.pool
+        with pool.lock:
+            pool.close(f"cannot submit: {pool.name} has been interrupted")
+            pool.dropping = True
+            running = [
+                task
+                for handle in pool.handles
+                for part in handle.parts
+                if isinstance(part, Singles)
+                for task in part.tasks
+            ]
+            running = [task for task in running if task._decide()]
+            handles = list(pool.handles)
+            for handle in handles:
+                handle.condemned = handle.leaving = True
+                handle.kill_at = time.monotonic() + ABORT_GRACE
+        for handle in handles:
+            handle.child.signal(signal.SIGTERM)
+        self.wake()
+        self.end_queued(None)
+        for task in running:
+            task._publish_cancelled()
+
+    def join(self) -> None:
+        """Return when the thread has ended, which it does when all is over; Ctrl-C meanwhile stops everything."""
+        thread = self.thread
+        if thread is None or thread is threading.current_thread():
+            return
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            self.abort()
+            thread.join()
+            raise
+
+    def close(self) -> None:
+        """Nothing will be heard of any more: the thread has ended, or will never be started."""
+        with self.pool.lock:
+            woken, wake, self._woken, self._wake = self._woken, self._wake, -1, -1
+        for end in (woken, wake):
+            if end >= 0:
+                os.close(end)
+
+    def forget(self) -> None:
+        """In the child of a fork: nothing of this is ours."""
+        pool = self.pool
+        pool.lock = threading.RLock()
+        pool.closed = "this executor belongs to the process that was forked; make a new one in the child"
+        for handle in pool.handles:
+            handle.close()
+        pool.handles = set()
+        self.close()
+        self.thread = None
+
+    # The thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if self._turn():
+                    break
+            except BaseException:  # noqa: BLE001 - no thread dies silently
+                complain("unexpected error in the thread of %s", self.pool.name)
+        self.close()
+
+    def _turn(self) -> bool:
+        """One round; True when all is over."""
+        pool = self.pool
+        if pool.doubt:
+            self.send(pool.mend())
+        if pool.dropping:
+            self.end_queued(None)
+        with pool.lock:
+            sends = pool.decide()
+            if pool.is_over():
+                return True
+        self.send(sends)
+        self._start_and_send_away()
+        timeout = self._timeout()
+        for file, _ in self._poll.poll(timeout):
+            act = self._watched.get(file)
+            if act is not None:
+                act()
+        self._tend()
+        return False
+
+    def _timeout(self) -> float | None:
+        """Milliseconds until something is due."""
+        now = time.monotonic()
+        due = math.inf
+        with self.pool.lock:
+            for handle in self.pool.handles:
+                due = min(due, self.pool.next_look(handle, now), handle.kill_at or math.inf)
+        return None if due == math.inf else max(0.0, due - now) * 1000
+
+    def _tend(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        for handle in list(self.pool.handles):
+            if handle.kill_at and now >= handle.kill_at:
+                handle.kill_at = 0.0
+                handle.child.signal(signal.SIGKILL)
+            elif self.pool.next_look(handle, now) <= now:
+                delivery = self.pool.look(handle, now)
+                self.send(delivery.sends)
+                if delivery.kill:
+                    self._stop(handle, GRACE)
+                self._publish(delivery)
+
+    def _drain_wake(self) -> None:
+        try:
+            os.read(self._woken, 4096)
+        except BlockingIOError:
+            pass
+
+    # Workers come and go --------------------------------------------------------------------------------------
+
+    def _start_and_send_away(self) -> None:
+        pool = self.pool
+        while pool.leaving:
+            handle = pool.leaving.popleft()
+            try:
+                handle.wire.send(pickle.dumps(None))
+            except OSError:  # it has died; its sentinel will say so
+                pass
+            handle.kill_at = handle.kill_at or time.monotonic() + LEAVE_GRACE
+        while pool.starting:
+            with pool.lock:
+                kind = pool.starting.popleft() if pool.starting else None
+            if kind is None:
+                return
+            try:
+                self._start(kind)
+            except OSError as error:
+                pool.vain += 1
+                if not pool.handles or pool.vain >= MOST_VAIN:
+                    self._break(f"no worker can be started: {error}", error)
+
+    def _start(self, kind: Kind) -> None:
+        options = self.pool.options
+        ours, its = pair()
+        memory = make_file()
+        try:
+            ledger = Ledger(memory)
+            output = open_output(options.capture)
+            inherited = self.pool.shelf.unpackable() if options.start == "fork" else {}
+            child = launch(options.start, its, memory, *output.its, inherited)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            its.close()
+            os.close(memory)
+        output.started()
+        handle = Handle(child, Wire(ours), ledger, kind, output, frozenset(inherited))
+        environ = environment(*kind, options.environ)
+        config = Config(options.setting, environ, options.initializer, options.capture, options.show_locals)
+        self.pool.started(handle)
+        self._watch(handle.child.sentinel, lambda: self._sentinel(handle))
+        self._watch(handle.wire.fileno(), lambda: self._hear(handle))
+        for file in output.ours:
+            self._watch(file, lambda file=file: self._read(handle, file))  # type: ignore[misc]
+        try:
+            handle.wire.send(pickle.dumps(config, 5))
+        except OSError:  # it has died already
+            pass
+
+    def _read(self, handle: Handle, file: int) -> None:
+        if not handle.output.read(file):
+            self._unwatch(file)
+
+    def _hear(self, handle: Handle) -> None:
+        try:
+            for data, files in handle.wire.receive():
+                self._message(handle, pickle.loads(data), files)
+        except EOFError:
+            self._unwatch(handle.wire.fileno())
+            handle.lost = True
+            # A worker that lives and cannot be talked to is of no use; nearly always it is dead.
+            handle.kill_at = time.monotonic() + 0.05
+
+    def _message(self, handle: Handle, message: Any, files: list[int]) -> None:
+        if message is None:
+            self.send(self.pool.is_ready(handle))
+            return
+        if isinstance(message, bytes):
+            error = unpack_failure(message)
+            handle.leaving = True
+            self._break(f"the initializer of {self.pool.name} failed: {told(error)}", error)
+            return
+        number, outcomes, scalar, nanoseconds, ended = message
+        handle.output.settle()
+        delivery = self.pool.over(handle, number, outcomes, nanoseconds / 1e9, ended)
+        delivery.scalar = scalar
+        self.send(delivery.sends)
+        self._start_and_send_away()
+        self._publish(delivery, files)
+
+    def _sentinel(self, handle: Handle) -> None:
+        status = handle.child.ended()
+        if status is None:
+            return
+        # What it sent before it died is in the wire; a child that it has left may hold the other end open.
+        wire = handle.wire
+        while select.select([wire], [], [], 0)[0] and wire.fileno() in self._watched:
+            self._hear(handle)
+        handle.output.settle()
+        for file in (wire.fileno(), handle.child.sentinel, *handle.output.ours):
+            self._unwatch(file)
+        self._buried(handle, status)
+        handle.close()
+
+    def _buried(self, handle: Handle, status: int) -> None:
+        pool = self.pool
+        ready = handle.ready
+        burial = pool.buried(handle)
+        error: BaseException | None = None
+        if burial.part is not None and burial.index is not None:
+            error = burial.doom or self._death(handle, burial.part, burial.index, status)
+        elif not ready and not handle.leaving and pool.vain >= MOST_VAIN:
+            death = self._death(handle, None, 0, status)
+            self._break(f"workers of {pool.name} die before they are ready: {death}", death)
+        with pool.lock:
+            sends = pool.decide()
+        self.send(sends)
+        if burial.delivery is not None:
+            self._publish(burial.delivery)
+        if burial.part is not None and burial.index is not None and error is not None:
+            self._fail(handle, burial.part, burial.index, error)
+
+    def _death(self, handle: Handle, part: Part | None, index: int, status: int) -> WorkerDied:
+        code = None if status == UNKNOWN else os.waitstatus_to_exitcode(status)
+        pid = handle.child.pid or None
+        tail = handle.output.tail(handle.ledger, part.first + index if part else 0, pid or 0)
+        name = part.name(index) if part else "the start of a worker"
+        return WorkerDied.told_by(code, task=name, pid=pid, stderr=tail)
+
+    def _stop(self, handle: Handle, grace: float) -> None:
+        """SIGTERM now, SIGKILL soon."""
+        handle.condemned = handle.leaving = True
+        handle.kill_at = time.monotonic() + grace
+        handle.child.signal(signal.SIGTERM)
+
+    def _break(self, why: str, cause: BaseException) -> None:
+        """No worker will ever be ready: all that waits ends now."""
+        pool = self.pool
+        broken = ExecutorBroken(f"{why}; what waited has not been run")
+        broken.__cause__ = cause
+        with pool.lock:
+            pool.broken = pool.broken or broken
+            pool.close(str(broken))
+        self.end_queued(broken)
+
+    def end_queued(self, error: BaseException | None) -> None:
+        """What waits ends with this error, or is cancelled. From any thread."""
+        tasks, sweeps = self.pool.drain()
+        for task in tasks:
+            if task._decide():
+                task._let_go()
+                task._publish(None, error) if error is not None else task._publish_cancelled()
+        for sweep in sweeps:
+            sweep.give_up(error)
+
+    # Outcomes -------------------------------------------------------------------------------------------------
+
+    def _publish(self, delivery: Delivery, files: list[int] | None = None) -> None:
+        segments = [adopt(file) for file in files] if files else []
+        part, index = delivery.part, delivery.index
+        if isinstance(part, Singles):
+            tasks = part.tasks
+            for outcome in delivery.outcomes:
+                task = tasks[index]
+                kind = type(outcome)
+                if kind is not bytes and kind is not tuple:
+                    task._pool, task._payload, task._segments = None, b"", ()
+                    conclude(task, outcome)
+                else:
+                    self._end(delivery, task, index, self._value(outcome, segments, part, index))
+                index += 1
+            return
+        assert isinstance(part, Span)
+        if delivery.scalar:
+            part.sweep.put(part.start + index, delivery.outcomes, clean=True)
+            return
+        values: list[Any] = []
+        for outcome in delivery.outcomes:
+            value = self._value(outcome, segments, part, index)
+            if type(value) is Failed and self._once_more(part, index, value.error):
+                part.sweep.put(part.start + index - len(values), values)
+                values = []
+            else:
+                values.append(value)
+            index += 1
+        part.sweep.put(part.start + index - len(values), values)
+
+    def _value(self, outcome: Any, segments: list[Any], part: Part, index: int) -> Any:
+        """The value of an outcome, or `Failed`."""
+        kind = type(outcome)
+        try:
+            if kind is bytes:
+                return unpack(outcome)
+            if kind is not tuple:
+                return outcome
+            if outcome[0] == FAILED:
+                return Failed(unpack_failure(outcome[1]))
+            if outcome[0] == PARCEL:
+                return unpacked(outcome[1:], segments)
+            assert outcome[0] == WROTE
+            if isinstance(part, Singles):
+                part.tasks[index]._told().log = self._log(outcome[2])
+            return self._value(outcome[1], segments, part, index)
+        except BaseException as error:  # noqa: BLE001 - code of the user's runs here, and no future may hang for it
+            failure = TaskError(f"the result of {part.name(index)} cannot be unpacked here: {told(error)}")
+            failure.__cause__ = error
+            return Failed(failure)
+
+    def _log(self, text: str) -> Any:
+        if not self.pool.options.capture:
+            return text
+        from pathlib import Path
+
+        return Path(self.pool.options.capture, text)
+
+    def _end(self, delivery: Delivery, task: LocalFuture[Any], index: int, value: Any) -> None:
+        failed = type(value) is Failed
+        if failed and self._once_more(delivery.part, index, value.error):
+            return
+        task._pool, task._payload, task._segments = None, b"", ()
+        if failed:
+            conclude(task, None, value.error)
+        else:
+            conclude(task, value)
+
+    def _fail(self, handle: Handle, part: Part, index: int, error: BaseException) -> None:
+        """A task has ended with its worker."""
+        delivery = Delivery(handle, part, index, [])
+        if isinstance(part, Singles):
+            number, pid = part.first + index, handle.child.pid
+            log = handle.output.log(handle.ledger, number, pid)
+            part.tasks[index]._told().log = log
+            self._end(delivery, part.tasks[index], index, Failed(error))
+        elif isinstance(part, Span) and not self._once_more(part, index, error):
+            part.sweep.put(part.start + index, [Failed(error)])
+
+    def _once_more(self, part: Part, index: int, error: BaseException) -> bool:
+        """Whether a failed task is tried again; it is in the queue then."""
+        if part.terms.retries is None:
+            return False
+        if isinstance(part, Singles) and part.tasks[index]._decided:
+            return False
+        return self.pool.once_more(part, index, _cause(error))
+
+    # Files ----------------------------------------------------------------------------------------------------
+
+    def _watch(self, file: int, act: Callable[[], None]) -> None:
+        self._watched[file] = act
+        self._poll.register(file, PIPE)
+
+    def _unwatch(self, file: int) -> None:
+        if self._watched.pop(file, None) is not None:
+            self._poll.unregister(file)
+
+
+def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = None) -> None:
+    """Publish an outcome, unless somebody has decided otherwise."""
+    try:
+        task._conclude(result, error)
+    except BaseException:  # noqa: BLE001
+        complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
+
+
+def _cause(error: BaseException) -> Cause:
+    """The word for what has happened, as `weft.resources.Retries` has it."""
+    if isinstance(error, WorkerDied):
+        return "died"
+    if isinstance(error, TaskTimeout):
+        return "timeout"
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "user"

@@ -1,0 +1,35 @@
+"""What crosses a process border: values, calls and failures, as bytes.
+
+* values:   `pack`, `pack_apart` (large buffers beside the stream), `unpack`, `by_value` (for a ``__reduce__``)
+* failures: `pack_failure`, `unpack_failure`: an exception and its traceback
+* blame:    `culprit`, `unpackable_arguments`: which part of a value it is that cannot travel
+
+Importing it costs little: workers do so before they start. Blame is imported when there is some.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from weft.payload.failures import pack_failure, unpack_failure
+from weft.payload.packing import by_value, pack, pack_apart, unpack
+
+if TYPE_CHECKING:
+    from weft.payload.blame import culprit, unpackable_arguments
+
+__all__ = [
+    "by_value",
+    "culprit",
+    "pack",
+    "pack_apart",
+    "pack_failure",
+    "unpack",
+    "unpack_failure",
+    "unpackable_arguments",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("culprit", "unpackable_arguments"):
+        raise AttributeError(f"module 'weft.payload' has no attribute {name!r}")
+    from weft.payload import blame
+
+    return getattr(blame, name)

@@ -1,0 +1,139 @@
+"""cloudpickle, with what it leaves out: context variables, and where the code of a function was written."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import os
+import sys
+import threading
+from collections import ChainMap, deque
+from io import TextIOWrapper
+from types import CodeType
+from typing import Any
+
+import cloudpickle
+
+__all__ = ["CloudPickler", "TracingPickler"]
+
+LAST = 1000
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    # cloudpickle replaces the file name, so that equal code makes equal bytes; for us a traceback with lines of source
+    # is worth more.
+    _, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    return _make_code, (parts, code.co_filename)
+
+
+def _make_code(parts: tuple[Any, ...], filename: str) -> CodeType:
+    return CodeType(*parts).replace(co_filename=filename)
+
+
+def _reduce_file(file: TextIOWrapper) -> Any:
+    # cloudpickle sends all that is in a file that is open for reading, as a StringIO. That is another thing.
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+
+
+class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it comes without types
+    """Packs functions and classes that cannot be imported by value, and context variables, too."""
+
+
+class TracingPickler(CloudPickler):
+    """Packs to nowhere and keeps, in `visited`, what it came to last."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere(), protocol=5)
+        self.visited: deque[Any] = deque(maxlen=LAST)
+
+    def persistent_id(self, obj: Any) -> None:
+        self.visited.append(obj)
+
+
+class _Nowhere:
+    def write(self, chunk: Any) -> None:
+        pass
+
+
+# Context variables
+#
+# They have no state to copy: a variable is its identity. One that a module holds is that module's at the other end,
+# too. Any other has a key, under which each process has one variable; so what a function refers to and what a context
+# has values for meet in one variable, and one that comes back is the one that was sent.
+
+_variables: dict[str, contextvars.ContextVar[Any]] = {}
+_keys: dict[contextvars.ContextVar[Any], str] = {}
+_naming = threading.Lock()
+_NOTHING = object()
+
+
+def _reduce_variable(variable: contextvars.ContextVar[Any]) -> tuple[Any, ...]:
+    home = _home(variable)
+    if home is not None:
+        return _variable_of, home
+    with _naming:
+        key = _keys.get(variable)
+        if key is None:
+            key = _keys[variable] = os.urandom(12).hex()
+            _variables[key] = variable
+    return _variable, (key, variable.name, *_default(variable))
+
+
+def _default(variable: contextvars.ContextVar[Any]) -> tuple[Any, ...]:
+    try:
+        return (contextvars.Context().run(variable.get),)
+    except LookupError:
+        return ()
+
+
+def _variable(key: str, name: str, *default: Any) -> contextvars.ContextVar[Any]:
+    with _naming:
+        variable = _variables.get(key)
+        if variable is None:
+            if default:
+                variable = contextvars.ContextVar(name, default=default[0])
+            else:
+                variable = contextvars.ContextVar(name)
+            _variables[key] = variable
+            _keys[variable] = key
+        return variable
+
+
+_homes: dict[contextvars.ContextVar[Any], tuple[str, str]] = {}
+
+
+def _home(variable: contextvars.ContextVar[Any]) -> tuple[str, str] | None:
+    """The module that another process can import the variable from, and its name there."""
+    known = _homes.get(variable)
+    if known is not None and _holds(known[0], known[1], variable):
+        return known
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    modules = [name for name in list(sys.modules) if name not in {"__main__", "__mp_main__", *by_value}]
+    # Mostly a variable is called what it says that it is called; only then look at all that there is.
+    for module in modules:
+        if _holds(module, variable.name, variable):
+            _homes[variable] = module, variable.name
+            return _homes[variable]
+    for module in modules:
+        for name, value in list(getattr(sys.modules.get(module), "__dict__", {}).items()):
+            if value is variable and isinstance(name, str):
+                _homes[variable] = module, name
+                return _homes[variable]
+    return None
+
+
+def _holds(module: str, name: str, variable: contextvars.ContextVar[Any]) -> bool:
+    return getattr(sys.modules.get(module), "__dict__", {}).get(name) is variable
+
+
+def _variable_of(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+CloudPickler.dispatch_table = ChainMap(
+    {CodeType: _reduce_code, TextIOWrapper: _reduce_file, contextvars.ContextVar: _reduce_variable},
+    cloudpickle.Pickler.dispatch_table,
+)
