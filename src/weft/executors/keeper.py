@@ -35,10 +35,12 @@ GRACE = 0.3  # seconds from SIGTERM to SIGKILL when our parent has gone
 def main(control: int) -> None:
     """Fork workers until the other end of the socket `control` is closed."""
     os.setsid()  # Ctrl-C at the terminal is for our parent only
-    keeper = _Keeper(Wire(socket.socket(fileno=control)))
+    wire = Wire(socket.socket(fileno=control))
+    keeper = _Keeper(wire)
     gc.collect()
     gc.freeze()
     keeper.serve()
+    wire.close()
 
 
 class _Keeper:

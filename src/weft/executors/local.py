@@ -195,9 +195,10 @@ class LocalExecutor(Executor):
             raise ChoiceError("chunksize must be >= 1.")
         pool = self._pool
         pool.check_open()
+        rows = list(iterables[0]) if len(iterables) == 1 else list(zip(*iterables, strict=False))
         try:
             function = pool.shelf.function(fn)
-            calls, plain = _packed_calls(iterables)
+            calls, plain = _packed_calls(rows, len(iterables) == 1)
         except _BadCallError as bad:
             raise unpackable_arguments(_name_of(fn), bad.args_of_call, {}, bad.error, fn) from bad.error
         except Exception as error:
@@ -221,7 +222,7 @@ class LocalExecutor(Executor):
         """
         self._pool.close(f"cannot submit: {self.name} has been shut down")
         if cancel_futures:
-            self._pool.dropping = True
+            self._pool.drop_all()
             self._supervisor.end_queued(None)
         self._supervisor.wake()
         if wait:
@@ -319,15 +320,13 @@ class _BadCallError(Exception):
         self.error = error
 
 
-def _packed_calls(iterables: tuple[Iterable[Any], ...]) -> tuple[list[Any], bool]:
+def _packed_calls(rows: list[Any], single: bool) -> tuple[list[Any], bool]:
     """The calls of a map, and whether they are the single arguments themselves."""
-    if len(iterables) == 1:
-        items = list(iterables[0])
-        if _PLAIN.issuperset(map(type, items)) and _are_small(items):
-            return items, True
-        iterables = (items,)
+    if single and _PLAIN.issuperset(map(type, rows)) and _are_small(rows):
+        return rows, True
     calls: list[Any] = []
-    for args in zip(*iterables, strict=False):
+    for row in rows:
+        args = (row,) if single else row
         try:
             packed, segments = packed_value((args, {}))
         except Exception as error:

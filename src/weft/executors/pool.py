@@ -16,6 +16,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError, ExecutorBroken
@@ -70,6 +71,7 @@ class Pool:
         self.broken: BaseException | None = None
         self.dropping = False  # what comes back into the queue is cancelled
         self.vain = 0  # workers that have died before they were ready, since one was
+        self.wake: Callable[[], None] = int  # have the supervisor look at what is to be done
         self.doubt = False  # something may have been cut short: mend it
         self._queue: deque[Task | Sweep[Any]] = deque()
         self._queued = 0  # calls in the queue; those that were cancelled count until they are met
@@ -123,11 +125,22 @@ class Pool:
             if sweep in self._queue:
                 self._queued -= sweep.waiting()
             sweep.spans.clear()
+            for handle in self.handles:
+                if any(isinstance(part, Span) and part.sweep is sweep for part in handle.parts):
+                    handle.hold(handle.started() + 1)
 
     def close(self, why: str) -> None:
         """Accept nothing more."""
         with self.lock:
             self.closed = self.closed or why
+
+    def drop_all(self) -> None:
+        """From now on what is in the queue, or comes back into it, is cancelled; workers begin nothing more."""
+        with self.lock:
+            self.dropping = True
+            for handle in self.handles:
+                if handle.parts:
+                    handle.hold(handle.started() + 1)
 
     def drain(self) -> tuple[list[Task], list[Sweep[Any]]]:
         """Empty the queue; what was in it is the caller's to end."""
@@ -442,6 +455,15 @@ class Pool:
         """A process has been started; it will say when it is ready."""
         with self.lock:
             self.handles.add(handle)
+            if handle.kind in self.starting:  # until now, so that it was counted all the time
+                self.starting.remove(handle.kind)
+
+    def failed_to_start(self) -> None:
+        """No process could be started for the first that was to be."""
+        with self.lock:
+            self.vain += 1
+            if self.starting:
+                self.starting.popleft()
 
     def is_ready(self, handle: Handle) -> Sends:
         """A worker can be given work."""

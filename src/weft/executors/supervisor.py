@@ -46,6 +46,7 @@ class Supervisor:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.thread: threading.Thread | None = None
+        pool.wake = self.wake
         self._poll = select.poll()
         self._watched: dict[int, Callable[[], None]] = {}
         self._woken, self._wake = os.pipe()
@@ -208,14 +209,12 @@ class Supervisor:
                 pass
             handle.kill_at = handle.kill_at or time.monotonic() + LEAVE_GRACE
         while pool.starting:
-            with pool.lock:
-                kind = pool.starting.popleft() if pool.starting else None
-            if kind is None:
-                return
             try:
-                self._start(kind)
+                self._start(pool.starting[0])
+            except IndexError:  # somebody has just emptied the queue
+                return
             except OSError as error:
-                pool.vain += 1
+                pool.failed_to_start()
                 if not pool.handles or pool.vain >= MOST_VAIN:
                     self._break(f"no worker can be started: {error}", error)
 

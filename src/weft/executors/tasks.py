@@ -105,6 +105,7 @@ class LocalFuture(LightFuture[T]):
         """
         pool = self._pool
         if pool is not None and pool.kill(self):
+            pool.wake()
             self._publish_cancelled()
         return self.cancelled()
 
