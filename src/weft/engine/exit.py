@@ -90,7 +90,7 @@ def _is_idle(thread: threading.Thread) -> bool:
     """
     if thread.name == "QueueFeederThread":  # of multiprocessing: it only carries what others send
         return True
-    pending = getattr(thread, "pending_work_items", None)  # the manager of a process pool
+    pending = getattr(thread, "pending_work_items", None)  # the manager of a process pool, or of our executors
     if pending is not None:
         return not pending
     queue = getattr(concurrent.futures.thread, "_threads_queues", {}).get(thread)

@@ -11,6 +11,8 @@ pid when it has been forked, and the status that `os.waitpid` gave when it has e
 
 from __future__ import annotations
 
+import atexit
+import faulthandler
 import gc
 import os
 import select
@@ -19,6 +21,7 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -29,6 +32,7 @@ from weft.executors.worker import leave, work
 __all__ = ["STATUS", "become_worker", "bury", "kill_group", "main"]
 
 STATUS = struct.Struct("<q")
+IDLE = 5.0  # seconds without workers after which it leaves; whoever needs it again starts another
 GRACE = 0.3  # seconds from SIGTERM to SIGKILL when our parent has gone
 
 
@@ -60,7 +64,10 @@ class _Keeper:
         poll.register(self._wire, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
+            idle = not self._status and not self._guarded
+            ready = dict(poll.poll(IDLE * 1000 if idle else None))
+            if not ready:
+                return
             if self._woken in ready:
                 os.read(self._woken, 4096)
                 self._bury()
@@ -163,26 +170,36 @@ def kill_group(pid: int, number: int) -> None:
 def become_worker(
     wire: int, ledger: int, output: int, errors: int, inherited: Mapping[int, Callable[..., Any]] | None = None
 ) -> NoReturn:
-    """In a new process: be a worker until the end."""
-    os.setsid()  # a process group of its own, so that what it starts can be ended with it
-    os.set_inheritable(wire, False)  # noqa: FBT003
+    """In a new process: be a worker until the end.
+
+    Args:
+        wire, ledger, output, errors: its ends of these.
+        inherited: functions that cannot be sent, by their ids.
+    """
+    try:
+        os.setsid()  # a process group of its own, so that what it starts can be ended with it
+        os.set_inheritable(wire, False)  # noqa: FBT003
+        atexit._clear()  # after a fork: those are the parent's
+        _take_streams(output, errors)
+        faulthandler.enable()  # the last words of one that crashes
+        shared = Ledger(ledger)
+        os.close(ledger)
+        work(Wire(socket.socket(fileno=wire)), shared, inherited or {})
+        leave()
+    except BaseException:  # noqa: BLE001 - a mistake of weft's own: nothing else may go on in this process
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _take_streams(output: int, errors: int) -> None:
+    """Make them stdout and stderr, with nothing at stdin; for Python, text in UTF-8 whose lines are not held back."""
     null = os.open(os.devnull, os.O_RDONLY)
     for file, standard in ((null, 0), (output, 1), (errors, 2)):
         os.dup2(file, standard, inheritable=True)
+    for file in {null, output, errors}:
         if file > 2:
             os.close(file)
-    _renew_streams()
-    import faulthandler
-
-    faulthandler.enable()  # the last words of one that crashes
-    shared = Ledger(ledger)
-    os.close(ledger)
-    work(Wire(socket.socket(fileno=wire)), shared, inherited or {})
-    leave()
-
-
-def _renew_streams() -> None:
-    """Streams of Python's for the new files: text in UTF-8, lines not held back."""
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115

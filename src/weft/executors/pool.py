@@ -71,7 +71,7 @@ class Pool:
         self.broken: BaseException | None = None
         self.dropping = False  # what comes back into the queue is cancelled
         self.vain = 0  # workers that have died before they were ready, since one was
-        self.wake: Callable[[], None] = int  # have the supervisor look at what is to be done
+        self.wake: Callable[[], object] = int  # have the supervisor look at what is to be done
         self.doubt = False  # something may have been cut short: mend it
         self._queue: deque[Task | Sweep[Any]] = deque()
         self._queued = 0  # calls in the queue; those that were cancelled count until they are met

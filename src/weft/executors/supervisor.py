@@ -63,6 +63,7 @@ class Supervisor:
                 return
             if self.thread is None:
                 thread = threading.Thread(target=self._run, name=f"weft-{self.pool.name}", daemon=True)
+                thread.pending_work_items = _Work(self.pool)  # type: ignore[attr-defined] # see `weft.engine.exit`
                 thread.start()
                 self.thread = thread
             try:
@@ -441,6 +442,17 @@ class Supervisor:
     def _unwatch(self, file: int) -> None:
         if self._watched.pop(file, None) is not None:
             self._poll.unregister(file)
+
+
+class _Work:
+    """True while a pool has something to do."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __bool__(self) -> bool:
+        with self._pool.lock:
+            return self._pool.has_work()
 
 
 def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = None) -> None:
