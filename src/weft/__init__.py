@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
+* executors:          `LocalExecutor`, `Retry`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
 * errors:             `weft.errors`
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from weft.calls import Closure, task
     from weft.engine.events import Event
     from weft.engine.states import State
+    from weft.executors import LocalExecutor
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
+    from weft.resources import Retry
     from weft.runners import ConcurrentRunner, DryRunner, SerialRunner, wrap
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "ConcurrentRunner",
     "DryRunner",
     "Event",
+    "LocalExecutor",
+    "Retry",
     "ScheduledFuture",
     "Scheduler",
     "SerialRunner",
@@ -39,6 +44,8 @@ _HOME = {
     "ConcurrentRunner": "weft.runners",
     "DryRunner": "weft.runners",
     "Event": "weft.futures",
+    "LocalExecutor": "weft.executors",
+    "Retry": "weft.resources",
     "ScheduledFuture": "weft.futures",
     "Scheduler": "weft.futures",
     "SerialRunner": "weft.runners",

@@ -56,6 +56,13 @@ class Closure:
         self.args, self.kwargs = snapshot([self.args, self.kwargs])
         self.futures = snapshot.futures
 
+    @classmethod
+    def without_snapshot(cls, metafunc: MetaFuncBase, args: Sequence[Any], kwargs: dict[str, Any]) -> Closure:
+        """A call with arguments that nobody else has, such as those that have just been unpacked; without futures."""
+        closure = object.__new__(cls)
+        closure.metafunc, closure.args, closure.kwargs, closure.futures = metafunc, list(args), kwargs, []
+        return closure
+
     def describe(self) -> str:
         """The name of the call; the function's name alone where the call's depends on what is not known yet."""
         args, kwargs = self._as_known("the name of the call")
@@ -107,7 +114,7 @@ class Closure:
             return self
         keep: Callable[[Any], Any] = Snapshot() if copy else lambda result: result
         args, kwargs = replace_futures([self.args, self.kwargs], lambda future: keep(future.result()))
-        return self._with(args, kwargs)
+        return self.without_snapshot(self.metafunc, args, kwargs)
 
     def validated_call(self) -> Any:
         """Wait for futures among the arguments, check the arguments, call, check the result, return it.
@@ -151,11 +158,6 @@ class Closure:
         for name, value in bound.arguments.items():
             bound.arguments[name] = replace_futures(value, _KnownOr(what, name))
         return bound.args, bound.kwargs
-
-    def _with(self, args: list[Any], kwargs: dict[str, Any]) -> Closure:
-        other = object.__new__(Closure)
-        other.metafunc, other.args, other.kwargs, other.futures = self.metafunc, args, kwargs, []
-        return other
 
     def __repr__(self) -> str:
         return f"<Closure {self.describe()}>"

@@ -141,6 +141,10 @@ class MinimalMetaFunc(MetaFuncBase):
     def _subject(self) -> Callable[..., Any]:
         return self.function
 
+    def __fixed_parts__(self) -> tuple[Any, ...]:
+        # For `weft.executors`: as long as these are the same objects, it need not be packed again.
+        return self.function, self.mock
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.describe()}>"
 

@@ -58,6 +58,9 @@ class Task(MinimalMetaFunc, Generic[P, R]):
 
         return by_value(Task, (self.function, self.mock, self._name, self._resources))
 
+    def __fixed_parts__(self) -> tuple[Any, ...]:
+        return () if self._can_be_imported() else (self.function, self.mock, self._name)
+
     def _can_be_imported(self) -> bool:
         # The main script is not a module that another process could import by that name.
         if self.__module__ in (None, "__main__", "__mp_main__"):

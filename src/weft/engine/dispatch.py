@@ -60,7 +60,7 @@ class Dispatcher(Actor[Task]):
 
     def cancelled(self, task: Task, needed: tuple[Future[Any], ...] = ()) -> None:
         """`task` has just been cancelled by somebody; of `needed`, cancel what nobody else needs."""
-        # A work that is a task itself is left to the message: through a chain of such works this would be recursive.
+        # A work that may be a task itself is left to the message: through a chain of these this would be recursive.
         if not isinstance(task._work, LightFuture):
             self._works.cancel(task)
         self.put(self._cancelled, task)

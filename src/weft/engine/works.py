@@ -49,7 +49,7 @@ class Works:
         return owners if isinstance(owners, list) else (owners,)
 
     def cancel(self, task: Task) -> None:
-        """Try to cancel the work of `task`, unless another task still wants it."""
+        """Stop the work of `task`, or try to cancel it, unless another task still wants it."""
         work = task._work
         if work is None:
             return
@@ -64,8 +64,13 @@ class Works:
 
 
 def _cancel(work: Future[Any], *, unless_running: bool = False) -> None:
+    """Cancel it; stop it if it runs and can be stopped, unless what runs is to be left alone."""
     try:
-        if not (unless_running and work.running()):
-            work.cancel()
+        if unless_running:
+            if not work.running():
+                work.cancel()
+            return
+        kill = getattr(work, "kill", None)  # beyond what a Future has: it is for a work that runs, too
+        work.cancel() if kill is None else kill()
     except BaseException:  # noqa: BLE001 - a future, or a callback on it, from anywhere
         complain("cannot cancel %r", work)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import fcntl
 import os
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ __all__ = ["Kept", "Output", "Relay", "open_output"]
 TAIL = 4096  # bytes
 LINES = 20
 READ = 64 * 1024
+NOTHING = bytes(4)
 
 
 class Output:
@@ -75,7 +78,10 @@ class Relay(Output):
 
     def settle(self) -> None:
         for file in self.ours:
-            if self._streams[file].busy or self.read(file):
+            # Asked first: a read that would block is an exception, which costs more.
+            if fcntl.ioctl(file, termios.FIONREAD, NOTHING) != NOTHING:
+                self.read(file)
+            if self._streams[file].line:
                 self._streams[file].settle()
 
     def tail(self, ledger: Ledger, number: int, pid: int) -> str:
@@ -93,18 +99,17 @@ class _Stream:
     def __init__(self, name: str) -> None:
         self._name = name
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._line = ""
+        self.line = ""  # not whole yet
         self.tail = b""
-        self.busy = False
 
     def take(self, data: bytes) -> None:
         self.tail = (self.tail + data)[-TAIL:]
-        text = self._line + self._decoder.decode(data)
-        whole, newline, self._line = text.rpartition("\n")
+        text = self.line + self._decoder.decode(data)
+        whole, newline, self.line = text.rpartition("\n")
         self._write(whole + newline)
 
     def settle(self) -> None:
-        text, self._line = self._line, ""
+        text, self.line = self.line, ""
         self._write(text)
 
     def _write(self, text: str) -> None:

@@ -4,6 +4,9 @@ A function that pickles by reference never changes. One that travels by value, s
 main script, takes along what it refers to, and that may be another thing at the next submit. So it is packed again
 unless everything that it refers to is the same object as before and of a kind that cannot change; and if it packs to
 the same bytes, it is the same to the workers.
+
+Other callables are packed each time, too, unless their class says what they consist of: a method
+``__fixed_parts__()`` returns a tuple of all that decides what an instance packs to.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -195,10 +199,11 @@ def _by_reference(thing: Any) -> bool:
 class _Witness:
     """What functions by value refer to, as it was when they were packed."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_made_of", "_seen")
 
     def __init__(self) -> None:
         self._seen: list[tuple[FunctionType, tuple[Any, ...], list[tuple[Any, Any]], list[tuple[str, Any]]]] = []
+        self._made_of: list[tuple[Any, tuple[Any, ...]]] = []
 
     def add(self, function: FunctionType) -> list[Any]:
         """Take note of a function; returns what it refers to."""
@@ -206,14 +211,26 @@ class _Witness:
         cells = [(cell, _content(cell)) for cell in function.__closure__ or ()]
         used = [(name, names.get(name, _NOTHING)) for name in _names(function.__code__)]
         own = (function.__code__, function.__defaults__, function.__kwdefaults__)
-        self._seen.append((function, own, cells, used))
+        # Types that it mentions may well change, as classes of the script do; but not be replaced by others.
+        types = [(name, names.get(name, _NOTHING)) for name in _names_of_types(function)]
+        self._seen.append((function, own, cells, used + types))
         found = [content for _, content in cells] + [value for _, value in used]
         found += function.__defaults__ or ()
         found += (function.__kwdefaults__ or {}).values()
         return found
 
+    def add_parts(self, thing: Any) -> tuple[Any, ...]:
+        """Take note of an object that says what it consists of; returns that."""
+        parts: tuple[Any, ...] = thing.__fixed_parts__()
+        self._made_of.append((thing, parts))
+        return parts
+
     def holds(self) -> bool:
         """Whether all is as it was."""
+        for thing, parts in self._made_of:
+            now = thing.__fixed_parts__()
+            if len(now) != len(parts) or not all(map(is_, now, parts)):
+                return False
         for function, (code, defaults, kwdefaults), cells, used in self._seen:
             if (
                 function.__code__ is not code
@@ -250,10 +267,11 @@ def _fixed(function: Any) -> tuple[bool, _Witness | None]:
     """Whether it need not be packed again, and as long as what."""
     if isinstance(function, (BuiltinFunctionType, type)):
         return _by_reference(function), None
-    if not isinstance(function, FunctionType):
+    if isinstance(function, FunctionType):
+        if _by_reference(function):
+            return True, None
+    elif not _has_parts(function):
         return False, None
-    if _by_reference(function):
-        return True, None
     witness = _Witness()
     todo: list[Any] = [function]
     seen: set[int] = set()
@@ -264,9 +282,22 @@ def _fixed(function: Any) -> tuple[bool, _Witness | None]:
         seen.add(id(item))
         if type(item) is FunctionType and not item.__dict__:
             todo += witness.add(item)
+        elif _has_parts(item):
+            todo += witness.add_parts(item)
         elif not isinstance(item, type) or not _by_reference(item):
             return False, None
     return True, witness
+
+
+def _has_parts(thing: Any) -> bool:
+    """Whether it says what it consists of; by its very class, for a subclass may add to it."""
+    return "__fixed_parts__" in vars(type(thing)) and _by_reference(type(thing))
+
+
+def _names_of_types(function: FunctionType) -> set[str]:
+    from weft.payload.cloud import names_of_types  # imported by now, for this function has been packed by value
+
+    return names_of_types(function)
 
 
 def _names(code: CodeType) -> Iterator[str]:

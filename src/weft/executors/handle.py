@@ -52,6 +52,7 @@ class Handle:
         self.condemned = False  # SIGTERM has been sent
         self.kill_at = 0.0  # when SIGKILL follows
         self.lost = False  # it cannot be talked to any more
+        self.cut_off = False  # it was killed for that
         self.release()
 
     # What it works at ----------------------------------------------------------------------------------------

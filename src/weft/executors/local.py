@@ -72,6 +72,10 @@ class LocalExecutor(Executor):
     `TaskExited` (it called `sys.exit`), `RemoteError` (an exception that cannot be brought over).
     """
 
+    #: It takes functions and arguments as they are, packs them by itself and names what cannot be packed; and it ships
+    #: a function once. Runners give an executor without this attribute bytes.
+    carries_objects = True
+
     def __init__(
         self,
         max_workers: int | None = None,

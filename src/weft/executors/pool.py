@@ -37,6 +37,8 @@ Task: TypeAlias = LocalFuture[Any]
 Sends: TypeAlias = list[tuple[Handle, Part]]
 
 WORTH = 0.002  # seconds of work that make a message worth its cost
+TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
+BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
 FULL = 48 * 1024  # bytes in a message
 LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
@@ -73,6 +75,8 @@ class Pool:
         self.vain = 0  # workers that have died before they were ready, since one was
         self.wake: Callable[[], object] = int  # have the supervisor look at what is to be done
         self.doubt = False  # something may have been cut short: mend it
+        self._came = 0.0  # when a task came last
+        self._told = False  # the supervisor has been woken for what is in the queue
         self._queue: deque[Task | Sweep[Any]] = deque()
         self._queued = 0  # calls in the queue; those that were cancelled count until they are met
         self._idle: list[Handle] = []
@@ -86,11 +90,18 @@ class Pool:
             if self.closed:
                 self.check_open()
             self._queue.append(task)
-            self._queued += 1 if isinstance(task, LocalFuture) else task.waiting()
-            if self._idle or len(self.handles) + len(self.starting) < self.machine.slots:
-                sends = self.decide()
-                return sends, bool(self.starting or self.leaving or (sends and sends[0][1].terms.time is not None))
-            return [], False
+            single = isinstance(task, LocalFuture)
+            self._queued += 1 if single else task.waiting()  # type: ignore[union-attr]
+            if not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots:
+                return [], False
+            if single:
+                before, self._came = self._came, time.monotonic()
+                seconds = task._function.seconds  # type: ignore[union-attr]
+                if self._came - before < BURST and seconds is not None and seconds < TINY:
+                    wake, self._told = not self._told, True
+                    return [], wake
+            sends = self.decide()
+            return sends, bool(self.starting or self.leaving or (sends and sends[0][1].terms.time is not None))
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -164,6 +175,7 @@ class Pool:
 
     def decide(self) -> Sends:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
+        self._told = False
         sends: Sends = []
         while (head := self._head()) is not None:
             handle = self._worker_for(head)

@@ -36,6 +36,7 @@ __all__ = ["Supervisor"]
 
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL for a task that is stopped
 ABORT_GRACE = 0.4  # the same after Ctrl-C: all is to be over within a second
+LOST_GRACE = 0.2  # for the end of a worker that has closed its connection
 LEAVE_GRACE = 5.0  # for exit handlers and threads of a worker that leaves
 PIPE = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -53,6 +54,9 @@ class Supervisor:
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
         self._watch(self._woken, self._drain_wake)
+        self._deliveries: list[tuple[Delivery, list[int] | None]] = []  # to be published
+        self._retried = False  # something is in the queue again
+        self._due = math.inf  # when the next thing is due, by time.monotonic
 
     # From any thread ------------------------------------------------------------------------------------------
 
@@ -144,12 +148,50 @@ class Supervisor:
             try:
                 if self._turn():
                     break
-            except BaseException:  # noqa: BLE001 - no thread dies silently
+            except BaseException as error:  # noqa: BLE001 - no thread dies silently, and no future hangs
                 complain("unexpected error in the thread of %s", self.pool.name)
+                self._give_up(error)
+                break
         self.close()
+
+    def _give_up(self, error: BaseException) -> None:
+        """A mistake of weft's own: end everything rather than leave anything waiting."""
+        self._break(f"{self.pool.name} has met an error of weft's own: {told(error)}", error)
+        for delivery, files in self._deliveries:
+            self._publish(delivery, files)
+        for handle in list(self.pool.handles):
+            handle.child.signal(signal.SIGKILL)
+            for part in handle.parts:
+                failed = Failed(self.pool.broken or error)
+                if isinstance(part, Singles):
+                    for task in part.tasks[part.delivered : part.size]:
+                        conclude(task, None, failed.error)
+                elif isinstance(part, Span):
+                    part.sweep.put(part.start + part.delivered, [failed] * (part.size - part.delivered))
+            self.pool.handles.discard(handle)
+            handle.close()
 
     def _turn(self) -> bool:
         """One round; True when all is over."""
+        if self._arrange():
+            return True
+        # Last, since it wakes those who wait, and then they and this thread compete for the interpreter.
+        deliveries, self._deliveries = self._deliveries, []
+        for delivery, files in deliveries:
+            self._publish(delivery, files)
+        if self._retried:
+            self._retried = False
+            self._arrange()
+        for file, _ in self._poll.poll(self._timeout()):
+            act = self._watched.get(file)
+            if act is not None:
+                act()
+        if self._due <= time.monotonic():
+            self._tend()
+        return False
+
+    def _arrange(self) -> bool:
+        """Have work given out, workers started and sent away; True when all is over."""
         pool = self.pool
         if pool.doubt:
             self.send(pool.mend())
@@ -157,16 +199,12 @@ class Supervisor:
             self.end_queued(None)
         with pool.lock:
             sends = pool.decide()
-            if pool.is_over():
+            if pool.closed and pool.is_over() and not self._deliveries:
                 return True
-        self.send(sends)
-        self._start_and_send_away()
-        timeout = self._timeout()
-        for file, _ in self._poll.poll(timeout):
-            act = self._watched.get(file)
-            if act is not None:
-                act()
-        self._tend()
+        if sends:
+            self.send(sends)
+        if pool.leaving or pool.starting:
+            self._start_and_send_away()
         return False
 
     def _timeout(self) -> float | None:
@@ -175,7 +213,11 @@ class Supervisor:
         due = math.inf
         with self.pool.lock:
             for handle in self.pool.handles:
-                due = min(due, self.pool.next_look(handle, now), handle.kill_at or math.inf)
+                if handle.kill_at:
+                    due = min(due, handle.kill_at)
+                if handle.parts:
+                    due = min(due, self.pool.next_look(handle, now))
+        self._due = due
         return None if due == math.inf else max(0.0, due - now) * 1000
 
     def _tend(self) -> None:
@@ -184,13 +226,14 @@ class Supervisor:
         for handle in list(self.pool.handles):
             if handle.kill_at and now >= handle.kill_at:
                 handle.kill_at = 0.0
+                handle.cut_off = handle.lost
                 handle.child.signal(signal.SIGKILL)
             elif self.pool.next_look(handle, now) <= now:
                 delivery = self.pool.look(handle, now)
                 self.send(delivery.sends)
                 if delivery.kill:
                     self._stop(handle, GRACE)
-                self._publish(delivery)
+                self._deliveries.append((delivery, None))
 
     def _drain_wake(self) -> None:
         try:
@@ -259,8 +302,8 @@ class Supervisor:
         except EOFError:
             self._unwatch(handle.wire.fileno())
             handle.lost = True
-            # A worker that lives and cannot be talked to is of no use; nearly always it is dead.
-            handle.kill_at = time.monotonic() + 0.05
+            # A worker that lives and cannot be talked to is of no use; but nearly always it is about to end.
+            handle.kill_at = time.monotonic() + LOST_GRACE
 
     def _message(self, handle: Handle, message: Any, files: list[int]) -> None:
         if message is None:
@@ -275,9 +318,9 @@ class Supervisor:
         handle.output.settle()
         delivery = self.pool.over(handle, number, outcomes, nanoseconds / 1e9, ended)
         delivery.scalar = scalar
-        self.send(delivery.sends)
-        self._start_and_send_away()
-        self._publish(delivery, files)
+        if delivery.sends:
+            self.send(delivery.sends)
+        self._deliveries.append((delivery, files))
 
     def _sentinel(self, handle: Handle) -> None:
         status = handle.child.ended()
@@ -307,7 +350,7 @@ class Supervisor:
             sends = pool.decide()
         self.send(sends)
         if burial.delivery is not None:
-            self._publish(burial.delivery)
+            self._deliveries.append((burial.delivery, None))
         if burial.part is not None and burial.index is not None and error is not None:
             self._fail(handle, burial.part, burial.index, error)
 
@@ -316,6 +359,9 @@ class Supervisor:
         pid = handle.child.pid or None
         tail = handle.output.tail(handle.ledger, part.first + index if part else 0, pid or 0)
         name = part.name(index) if part else "the start of a worker"
+        if handle.cut_off and code == -signal.SIGKILL:
+            text = f"{name} failed: its worker process {pid} has closed its connection, and was killed"
+            return WorkerDied(text, task=name, pid=pid, exitcode=None, signal="SIGKILL", stderr=tail)
         return WorkerDied.told_by(code, task=name, pid=pid, stderr=tail)
 
     def _stop(self, handle: Handle, grace: float) -> None:
@@ -431,7 +477,10 @@ class Supervisor:
             return False
         if isinstance(part, Singles) and part.tasks[index]._decided:
             return False
-        return self.pool.once_more(part, index, _cause(error))
+        if not self.pool.once_more(part, index, _cause(error)):
+            return False
+        self._retried = True
+        return True
 
     # Files ----------------------------------------------------------------------------------------------------
 

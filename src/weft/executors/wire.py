@@ -18,7 +18,7 @@ __all__ = ["Wire", "pair"]
 HEADER = struct.Struct("<II")
 FILES_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
 ROOM = socket.CMSG_SPACE(FILES_AT_ONCE * 4)
-READ = 256 * 1024
+READ = 64 * 1024  # more would not come from the heap of malloc, but be mapped and unmapped each time
 BUFFER = 1024 * 1024  # bytes; what is under way at once is kept far below, so that nobody blocks on a send
 
 

@@ -1,20 +1,24 @@
-"""cloudpickle, with what it leaves out: context variables, and where the code of a function was written."""
+"""cloudpickle, with what it leaves out.
+
+That is: context variables, where the code of a function was written, and what annotations mean that are texts.
+"""
 
 from __future__ import annotations
 
 import contextvars
 import importlib
 import os
+import re
 import sys
 import threading
 from collections import ChainMap, deque
 from io import TextIOWrapper
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
 
-__all__ = ["CloudPickler", "TracingPickler"]
+__all__ = ["CloudPickler", "TracingPickler", "names_of_types"]
 
 LAST = 1000
 
@@ -40,6 +44,25 @@ def _reduce_file(file: TextIOWrapper) -> Any:
 
 class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it comes without types
     """Packs functions and classes that cannot be imported by value, and context variables, too."""
+
+    def _dynamic_function_reduce(self, function: FunctionType) -> Any:
+        reduced = super()._dynamic_function_reduce(function)
+        _, slots = reduced[2]
+        for name in names_of_types(function):
+            slots["__globals__"].setdefault(name, function.__globals__[name])
+        return reduced
+
+
+def names_of_types(function: FunctionType) -> set[str]:
+    """The globals that a function names in annotations that are texts, as all are after ``from __future__``."""
+    texts = [text for text in function.__annotations__.values() if isinstance(text, str)]
+    words = {word for text in texts for word in re.findall(r"\w+", text)}
+    return {word for word in words if _is_of_types(function.__globals__.get(word))}
+
+
+def _is_of_types(value: Any) -> bool:
+    # A word may also stand in a Literal, and be the name of something quite different.
+    return isinstance(value, (type, ModuleType)) or type(value).__module__ in ("typing", "typing_extensions", "types")
 
 
 class TracingPickler(CloudPickler):

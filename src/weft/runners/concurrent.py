@@ -5,14 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Executor, Future
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 from weft.calls.closure import Closure
-from weft.errors import ArgumentError, DeadlockError
+from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc
+from weft.errors import ArgumentError, ChoiceError, DeadlockError
 from weft.futures import Gate, Observer
 from weft.runners.futures import FuturesRunner
-from weft.runners.remote import RemoteFuture, pack_call, run_packed
+from weft.runners.remote import RemoteFuture, Validated, pack_call, run_packed, unsendable
 
 __all__ = ["ConcurrentRunner"]
 
@@ -23,41 +25,57 @@ class ConcurrentRunner(FuturesRunner):
     Args:
         schedule: whether a call returns at once and is started when the futures among its arguments are done.
             Otherwise the caller waits for them, and its call raises what they raise.
-        executor: any `concurrent.futures.Executor`, which stays the user's to shut down. Default: threads, which are
-            the runner's own.
+        executor: any `concurrent.futures.Executor`, which stays the user's to shut down. Default: a
+            `weft.LocalExecutor` of the runner's own, made at the first call: processes, which use all cores.
+            ``"threads"``: threads of its own, for calls that mostly wait, for files, networks or programs, or that
+            share memory.
         observers, gates, name: for the scheduler, so with ``schedule=True`` only; see `weft.futures.Scheduler`.
 
     `FuturesRunner` says what comes back. Lambdas, nested functions and functions of the main script travel to
     processes, too. What calls ask for (`@task(cpus=4)`) reaches an executor that has a method `using`. An executor
-    that is no ThreadPoolExecutor gets calls and gives outcomes as bytes, unless it has the attribute
-    ``shares_memory = True``.
+    that is no ThreadPoolExecutor gets calls and gives outcomes as bytes, unless it has one of the attributes
+    ``shares_memory = True`` and ``carries_objects = True``, as `LocalExecutor` has.
     """
 
     def __init__(
         self,
         schedule: bool = False,
-        executor: Executor | None = None,
+        executor: Executor | Literal["threads"] | None = None,
         observers: Iterable[Observer] = (),
         gates: Iterable[Gate] = (),
         name: str | None = None,
     ) -> None:
         super().__init__(schedule, gates=gates, observers=observers, name=name)
         _refuse_strange(executor)
-        self._executor = executor
-        self._own: ThreadPoolExecutor | None = None
+        self._executor: Executor | None = None if isinstance(executor, str) else executor
+        self._threads = executor == "threads"
+        self._own: Executor | None = None
         self._making = threading.Lock()
+        # By the id of the function. Held by the executor that knows it again, and by nobody else: a function may hold
+        # what is large. As long as an entry lives, so does its function, and the id is no other's.
+        self._validated: WeakValueDictionary[int, Validated] = WeakValueDictionary()
         self._mark = object()  # stands for this runner in the threads that run its calls
 
     def submit_ready(self, closure: Closure) -> Future[Any]:
-        executor = self._executor or self._threads()
+        executor = self._executor or self._make()
         shares_memory = _shares_memory(executor)
+        carries_objects = getattr(executor, "carries_objects", False)
         resources = closure.get_resources()
         if resources and hasattr(executor, "using"):
             executor = executor.using(**resources)
         if shares_memory:
             # Results of other calls are copied by the worker and not here, in the scheduler's only thread.
             return executor.submit(_Once(closure, self._mark))
-        return RemoteFuture(executor.submit(run_packed, pack_call(closure.resolved(copy=False))))
+        closure = closure.resolved(copy=False)
+        if not carries_objects:
+            return RemoteFuture(executor.submit(run_packed, pack_call(closure)))
+        try:
+            return executor.submit(self._validating(closure.metafunc), *closure.args, **closure.kwargs)
+        except ArgumentError as error:
+            if error.__cause__ is None:
+                raise
+            # Something does not pack. The executor counts the arguments; here they have names.
+            raise unsendable(closure, error.__cause__) from error.__cause__
 
     def shutdown(self) -> None:
         if getattr(_HERE, "mark", None) is self._mark:
@@ -68,14 +86,33 @@ class ConcurrentRunner(FuturesRunner):
         super().shutdown()
 
     def release(self) -> None:
-        if self._own is not None:
+        if self._own is None:
+            return
+        if self._interrupted:
+            # As if the Ctrl-C went through its own `with`, too: what does not stop when it is told to is killed soon.
+            self._own.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        else:
             self._own.shutdown()
 
-    def _threads(self) -> Executor:
+    def _make(self) -> Executor:
         with self._making:
             if self._own is None:
-                self._own = ThreadPoolExecutor(thread_name_prefix="weft")
+                if self._threads:
+                    self._own = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="weft")
+                else:
+                    from weft.executors import LocalExecutor
+
+                    self._own = LocalExecutor()
             return self._own
+
+    def _validating(self, metafunc: MetaFuncBase) -> Validated:
+        """What executors know the function by. A plain one comes in another MetaFunc each time."""
+        plain = type(metafunc) is MinimalMetaFunc and metafunc.mock is None
+        key = id(metafunc.function if plain else metafunc)  # type: ignore[attr-defined]
+        validated = self._validated.get(key)
+        if validated is None:
+            validated = self._validated[key] = Validated(metafunc)
+        return validated
 
 
 _HERE = threading.local()  # .mark: of the runner whose call this thread is running
@@ -101,7 +138,13 @@ class _Once:
 
 
 def _refuse_strange(executor: Any) -> None:
-    if executor is not None and not isinstance(executor, Executor):
+    if isinstance(executor, str):
+        if executor != "threads":
+            raise ChoiceError(
+                f'executor={executor!r:.60} is not known; write executor="threads", give a concurrent.futures.Executor, '
+                "or leave it out for processes of the runner's own"
+            )
+    elif executor is not None and not isinstance(executor, Executor):
         hint = f"; give an instance: {executor.__name__}()" if isinstance(executor, type) else ""
         raise ArgumentError(f"executor must be a concurrent.futures.Executor, got {executor!r:.60}{hint}")
 

@@ -30,8 +30,8 @@ class FuturesRunner(Runner):
 
     **Results.** What a call returns has the shape of the function's mock, with a future at each leaf; tuples, None and
     scalars are one future, and so is everything where only the return annotation is known. An empty list or dict is
-    itself. Cancelling the future of a whole result cancels the call, unless it runs; cancelling one of several parts
-    cancels that part alone.
+    itself. Cancelling the future of a whole result cancels the call; one that runs is stopped where its executor can do
+    that and ``schedule=True``, and goes on otherwise. Cancelling one of several parts cancels that part alone.
 
     **Checks.** What can be checked without waiting is checked at the call and raises there. Arguments and result are
     checked again where the function runs; what is wrong there arrives through the futures.
@@ -54,6 +54,7 @@ class FuturesRunner(Runner):
             raise ArgumentError("gates and observers are the scheduler's; give schedule=True with them")
         self._calls = Tracker()  # what was handed out
         self._works = Tracker()  # what was started; still under way, perhaps, when the call has been cancelled
+        self._interrupted = False  # by Ctrl-C: nothing is to go on
         self._wait_graph = WaitGraph()
         self._scheduler = (
             Scheduler(self._start, self._wait_graph, gates=gates, observers=observers, name=name) if schedule else None
@@ -88,7 +89,8 @@ class FuturesRunner(Runner):
         """Wait for everything, then raise: one failure as itself, several as an ExceptionGroup.
 
         A failure that went on to dependent calls counts once; a cancelled call is none. Called again, it raises
-        nothing. Interrupted by Ctrl-C, it cancels what has not started and waits for what runs.
+        nothing. Interrupted by Ctrl-C, it cancels what has not started, stops what runs in processes that can be
+        stopped, and waits for what still runs.
         """
         self._finish()
         failures = self._calls.take_failures()
@@ -101,7 +103,7 @@ class FuturesRunner(Runner):
             del failures  # this frame is in their tracebacks
 
     def abandon(self, exception: BaseException) -> None:
-        """Wait for everything; after Ctrl-C cancel what has not started and wait for what runs. Log failures."""
+        """Wait for everything; after Ctrl-C cancel it first, as far as that can be done. Log failures."""
         if isinstance(exception, KeyboardInterrupt):
             self._cancel()
         self._finish()
@@ -114,6 +116,8 @@ class FuturesRunner(Runner):
         if not isinstance(work, Future):
             raise ArgumentError(f"{type(self).__name__}.submit_ready must return a future, got {work!r:.60}")
         self._works.add(work)
+        if self._interrupted:  # meanwhile: it may have come too late to be among those that were stopped
+            _stop(work)
         return work
 
     def _part(self, outcome: Future[Any], path: tuple[Any, ...]) -> Future[Any]:
@@ -143,11 +147,26 @@ class FuturesRunner(Runner):
         self._calls.wait()
 
     def _cancel(self) -> None:
+        self._interrupted = True
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False, cancel_futures=True)
-        for work in self._works.pending():
-            work.cancel()
-        LOGGER.warning("interrupted: calls that had not started are cancelled; waiting for those that run")
+        stopped = sum(_stop(work) for work in self._works.pending())
+        told = "interrupted: calls that had not started are cancelled"
+        if stopped:
+            told += f"; {stopped} that ran {'was' if stopped == 1 else 'were'} stopped"
+        if self._works.pending():
+            told += "; waiting for those that run"
+        LOGGER.warning(told)
+
+
+def _stop(work: Future[Any]) -> bool:
+    """Cancel it, even if it runs, where that can be done; whether it ran and has been stopped."""
+    kill = getattr(work, "kill", None)
+    if kill is None:
+        work.cancel()
+        return False
+    ran = work.running()
+    return bool(kill()) and ran
 
 
 class _Part:

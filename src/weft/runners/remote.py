@@ -1,7 +1,12 @@
-"""Calls across a process border: the call goes as bytes, and so does its outcome.
+"""Calls across a process border.
 
-The executor itself pickles bytes only. So functions of ``__main__`` and lambdas travel, and whatever cannot travel,
-in either direction, fails the one call that it belongs to and never the pool.
+An executor of weft's packs by itself, and names what cannot travel. It gets a `Validated` and the arguments::
+
+    executor.submit(Validated(metafunc), *args, **kwargs)
+
+Any other is given bytes, and gives bytes back: `pack_call`, `run_packed`, `RemoteFuture`. So functions of ``__main__``
+and lambdas travel, and whatever cannot travel, in either direction, fails the one call that it belongs to and never
+the pool.
 """
 
 from __future__ import annotations
@@ -10,10 +15,56 @@ from concurrent.futures import Future
 from typing import Any
 
 from weft.calls.closure import Closure
+from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc
+from weft.calls.tasks import Task
 from weft.errors import ArgumentError, RemoteTraceback, TaskError, told
-from weft.payload import pack, pack_failure, unpack, unpack_failure
+from weft.payload import pack, pack_failure, unpack, unpack_failure, unpackable_arguments
 
-__all__ = ["RemoteFuture", "RemoteTraceback", "pack_call", "run_packed"]
+__all__ = ["RemoteFuture", "RemoteTraceback", "Validated", "pack_call", "run_packed", "unsendable"]
+
+
+class Validated:
+    """A function that checks its arguments and its result when it is called: what is sent to processes, and only once.
+
+    Executors know a function again by its identity; so there should be one of these for each function.
+    """
+
+    __slots__ = ("__name__", "__weakref__", "metafunc")
+
+    def __init__(self, metafunc: MetaFuncBase) -> None:
+        self.metafunc = metafunc
+        self.__name__ = _name_of(metafunc)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return Closure.without_snapshot(self.metafunc, args, kwargs).validated_call()
+
+    def __fixed_parts__(self) -> tuple[Any, ...]:
+        return (self.metafunc,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Validated, (self.metafunc,)
+
+    def __repr__(self) -> str:
+        return f"<Validated {self.__name__}>"
+
+
+def _name_of(metafunc: MetaFuncBase) -> str:
+    """What can be said without the arguments of a call."""
+    if type(metafunc) in (MinimalMetaFunc, Task):
+        return metafunc.describe()
+    return str(getattr(metafunc, "__name__", None) or type(metafunc).__name__)
+
+
+def unsendable(closure: Closure, error: BaseException) -> ArgumentError:
+    """The error for a call without futures that does not pack, naming the parameter."""
+    return unpackable_arguments(
+        closure.describe(),
+        (),
+        closure.get_parameters(),
+        error,
+        getattr(closure.metafunc, "function", closure.metafunc),
+        'make or open it inside the function, or let the runner use threads: ConcurrentRunner(executor="threads")',
+    )
 
 
 def pack_call(closure: Closure) -> bytes:
@@ -21,19 +72,7 @@ def pack_call(closure: Closure) -> bytes:
     try:
         return pack(closure)
     except Exception as error:
-        culprit = next((name for name, value in closure.get_parameters().items() if not _travels(value)), None)
-        what = f"the function {closure.describe()}" if culprit is None else f"argument {culprit!r}"
-        raise ArgumentError(
-            f"{what} cannot be sent to another process: {error}; send what it is made from, or run in threads"
-        ) from error
-
-
-def _travels(value: Any) -> bool:
-    try:
-        pack(value)
-    except Exception:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
-        return False
-    return True
+        raise unsendable(closure, error) from error
 
 
 def run_packed(call: bytes) -> bytes:
