@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test unit check bench clean help
+.PHONY: demo test unit check bench bench-local clean help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
 demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard library
 	$(BIN)/python examples/stdlib_atlas.py
@@ -29,6 +29,9 @@ check: $(VENV)/.dev ## lint, format, strict types, layers
 
 bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 minutes)
 	$(BIN)/python benchmarks/engine.py
+
+bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about MINUTES minutes)
+	$(BIN)/python benchmarks/local.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

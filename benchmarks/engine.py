@@ -6,14 +6,12 @@ when weft gave a wrong answer, or none.
 
 import argparse
 import json
-import os
-import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from time import perf_counter
 
+from command import load, machine, parser_for, say, show
 from further import PARTS, QUICK, Finding, Scale
 from race import CONTENDERS
 from report import findings_table, race_report, section
@@ -51,29 +49,11 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parts = [*SHAPES, *PARTS]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer: about 2 minutes")
-    parser.add_argument("--only", type=one_of(parts), default=parts, help=f"of {','.join(parts)}")
+    parser = parser_for(__doc__, [*SHAPES, *PARTS], list(CONTENDERS), "smaller and fewer: about 2 minutes")
     parser.add_argument("--sizes", type=numbers, help="numbers of tasks, such as 1000,10000")
-    known = list(CONTENDERS)
-    parser.add_argument("--contenders", type=one_of(known), default=known, help=f"of {','.join(known)}")
     patience = "seconds that a start of a peer may take, as foretold by the smaller sizes (default: %(default)g)"
     parser.add_argument("--patience", type=float, default=PATIENCE_S, metavar="S", help=patience)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and findings to FILE")
     return parser.parse_args()
-
-
-def one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """Give a parser of lists with commas, whose items are all known."""
-
-    def chosen(text: str) -> list[str]:
-        names = text.split(",")
-        if unknown := ", ".join(name for name in names if name not in known):
-            raise argparse.ArgumentTypeError(f"unknown: {unknown}; known: {', '.join(known)}")
-        return [name for name in known if name in names]
-
-    return chosen
 
 
 def numbers(text: str) -> list[int]:
@@ -97,27 +77,9 @@ def anything_wrong(findings: dict[str, list[Finding]]) -> bool:
 def as_json(results: Results, findings: dict[str, list[Finding]]) -> dict[str, object]:
     return {
         "machine": machine(),
-        "samples": [{**start._asdict(), "us": times} for start, times in results.samples.items()],
-        "problems": [{**start._asdict(), "why": why} for start, why in results.problems.items()],
+        **results.as_json(),
         "findings": {part: [asdict(finding) for finding in found] for part, found in findings.items()},
     }
-
-
-def machine() -> str:
-    implementation = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{implementation}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores; {load()}"
-
-
-def load() -> str:
-    return f"load {os.getloadavg()[0]:.1f}"
-
-
-def show(lines: Sequence[str]) -> None:
-    print("\n".join(lines), flush=True)
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

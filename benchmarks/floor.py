@@ -5,12 +5,12 @@ the last task has ended, and hands back what a user would hold by then, so that 
 stops before that is freed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from shapes import Shape
 
@@ -32,40 +32,41 @@ def invert(shape: Shape) -> tuple[list[list[int]], list[int]]:
     return children, [len(parents) for parents in shape]
 
 
-@contextmanager
-def floor() -> Iterator[Run]:
-    """The floor: counters, lists and a queue; one thread, not the caller's, makes every submit.
+def ready_queue(shape: Shape, submit: Callable[[int], Future[Any]]) -> None:
+    """Run a graph with counters, lists and a queue; one thread, not the caller's, makes every submit.
 
     That is the Scheduler's promise to a user's submit function, so the floor keeps it. It hands out no
     futures, looks at no outcome and takes no task once it runs.
     """
+    children, waits_for = invert(shape)
+    ended: SimpleQueue[int] = SimpleQueue()
+
+    def start(index: int) -> None:
+        submit(index).add_done_callback(lambda _: ended.put(index))
+
+    def submit_all() -> None:
+        for index, parents in enumerate(shape):
+            if not parents:
+                start(index)
+        for _ in shape:
+            start_ready(children[ended.get()])
+
+    def start_ready(candidates: list[int]) -> None:
+        for index in candidates:
+            waits_for[index] -= 1
+            if not waits_for[index]:
+                start(index)
+
+    thread = Thread(target=submit_all)
+    thread.start()
+    thread.join()
+
+
+@contextmanager
+def floor() -> Iterator[Run]:
+    """The floor: a ready queue over threads, without any comfort."""
     with ThreadPoolExecutor(WORKERS) as executor:
-
-        def run(shape: Shape) -> None:
-            children, waits_for = invert(shape)
-            ended: SimpleQueue[int] = SimpleQueue()
-
-            def submit(index: int) -> None:
-                executor.submit(noop).add_done_callback(lambda _: ended.put(index))
-
-            def submit_all() -> None:
-                for index, parents in enumerate(shape):
-                    if not parents:
-                        submit(index)
-                for _ in shape:
-                    submit_ready(children[ended.get()])
-
-            def submit_ready(candidates: list[int]) -> None:
-                for index in candidates:
-                    waits_for[index] -= 1
-                    if not waits_for[index]:
-                        submit(index)
-
-            thread = Thread(target=submit_all)
-            thread.start()
-            thread.join()
-
-        yield run
+        yield lambda shape: ready_queue(shape, lambda _: executor.submit(noop))
 
 
 @contextmanager
@@ -192,7 +193,7 @@ def plain() -> Iterator[Run]:
         yield run
 
 
-def wait_for_all(futures: list[Future[None]] | list[Handed]) -> None:
+def wait_for_all(futures: Sequence[Future[Any]]) -> None:
     """Wait from the last to the first: forwards, the caller would be woken once per link of a chain.
 
     The schedulers are measured here, not how often their caller wakes up.

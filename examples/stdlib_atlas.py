@@ -14,16 +14,14 @@ in. A file that does not parse is reported, and the rest of the atlas does witho
 
 import argparse
 import io
-import multiprocessing
 import os
-import signal
 import sys
 import sysconfig
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from atlas.publish import Atlas, publish
 from atlas.survey import Place, explore, gather, survey, unit_of
 from atlas.terminal import Progress, summary
 from atlas.words import count, printable
-from weft import ConcurrentRunner, DryRunner, SerialRunner
+from weft import ConcurrentRunner, DryRunner, LocalExecutor, SerialRunner
 
 
 def weave(runner: Any, place: Place, title: str, output: Path) -> Any:
@@ -158,18 +156,7 @@ def _counted(runner: SerialRunner, progress: Progress) -> Any:
 def _pool(kind: str, workers: int) -> Executor:
     if kind == "threads":
         return ThreadPoolExecutor(workers)
-    # A fork starts at once, with everything imported; but it is safe only on Linux, and only while there is a single
-    # thread. So the workers, which a pool forks all together at its first call, are called here, before the runner
-    # has threads.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_begin_worker)
-    pool.submit(int).result()
-    return pool
-
-
-def _begin_worker() -> None:
-    _ignore_warnings()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the script decides what it means
+    return LocalExecutor(workers, initializer=_ignore_warnings)
 
 
 def _ignore_warnings() -> None:

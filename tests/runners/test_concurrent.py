@@ -283,7 +283,7 @@ def test_resources_reach_an_executor_that_has_using(schedule):
     results = [run(big), run(small)]
     if schedule:
         run._scheduler.shutdown()
-    assert executor.asked == [{"cpus": 4, "memory": "8GB"}]
+    assert executor.asked == [{"cpus": 4, "memory": 8 * 2**30}]
     assert len(executor.submitted) == 2
     for result in results:
         result.cancel()

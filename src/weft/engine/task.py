@@ -88,9 +88,9 @@ class ScheduledFuture(LightFuture[T]):
     def cancel(self, upstream: bool = False) -> bool:
         """Cancel this task; True unless it was done before.
 
-        Waiting: it never runs. Submitted: a work that can be stopped while it runs, having a method `kill()` as those of
-        `LocalExecutor` have, is stopped. Otherwise its `cancel()` is tried; if that refuses because it runs, the late
-        result is dropped. Dependents see a cancelled dependency.
+        Waiting: it never runs. Submitted: a work that has a method `kill()`, as those of `LocalExecutor` have, is
+        stopped, even if it runs. Otherwise its `cancel()` is tried; if that refuses because it runs, the late result is
+        dropped. Dependents see a cancelled dependency.
 
         Args:
             upstream: also cancel the tasks of this scheduler that only this one needed, and what only they needed.

@@ -37,6 +37,7 @@ Task: TypeAlias = LocalFuture[Any]
 Sends: TypeAlias = list[tuple[Handle, Part]]
 
 WORTH = 0.002  # seconds of work that make a message worth its cost
+PETTY = 0.0001  # seconds of work that are not worth a message of their own
 TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
 BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
@@ -74,6 +75,7 @@ class Pool:
         self.dropping = False  # what comes back into the queue is cancelled
         self.vain = 0  # workers that have died before they were ready, since one was
         self.wake: Callable[[], object] = int  # have the supervisor look at what is to be done
+        self.gathering = False  # what is queued may wait for more, but not for long
         self.doubt = False  # something may have been cut short: mend it
         self._came = 0.0  # when a task came last
         self._told = False  # the supervisor has been woken for what is in the queue
@@ -175,7 +177,7 @@ class Pool:
 
     def decide(self) -> Sends:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
-        self._told = False
+        self._told = self.gathering = False
         sends: Sends = []
         while (head := self._head()) is not None:
             handle = self._worker_for(head)
@@ -209,6 +211,8 @@ class Pool:
             terms, function = head._terms, head._function
         else:
             terms, function = head.terms, head.function
+        if self._can_wait(function):
+            return None
         if self._claims.fit(terms):
             for place in range(len(self._idle) - 1, -1, -1):  # the last to become idle is the warmest
                 handle = self._idle[place]
@@ -223,6 +227,21 @@ class Pool:
                 if self._is_hungry(handle, terms):
                     return handle
         return None
+
+    def _can_wait(self, function: Common) -> bool:
+        """Whether what is queued is worth no message of its own, and another is about to come back.
+
+        As Nagle has it for small packets (RFC 896): with something under way, a little more is gathered meanwhile. Here for
+        `LOOK` seconds at most.
+        """
+        if function.seconds is None or self._queued * function.seconds > PETTY:
+            return False
+        now = time.monotonic()
+        for handle in self.handles:
+            if handle.parts and handle.parts[-1].seconds < WORTH and now - handle.parts[0].sent_at < LOOK:
+                self.gathering = True
+                return True
+        return False
 
     def _suits(self, handle: Handle, terms: Terms, function: Common) -> bool:
         cpus, devices = handle.kind
@@ -271,7 +290,11 @@ class Pool:
 
     def _cut(self, head: Task | Sweep[Any], handle: Handle) -> Part:
         """Take off the queue what is worth a message, and no more than this worker's share."""
-        most = min(ROWS, max(1, -(-self._queued // self.machine.slots)))
+        most = max(1, -(-self._queued // self.machine.slots))
+        function = head._function if isinstance(head, LocalFuture) else head.function
+        if function.seconds is not None and most * function.seconds < PETTY:
+            most = int(PETTY / max(function.seconds, 1e-9))  # not worth sharing out
+        most = min(ROWS, most)
         if self.options.max_tasks is not None:
             most = min(most, self.options.max_tasks - handle.total)
         if isinstance(head, LocalFuture):

@@ -23,7 +23,7 @@ from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
 from weft.executors.launch import UNKNOWN, launch
 from weft.executors.ledger import Ledger, make_file
-from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
+from weft.executors.pool import LOOK, MOST_VAIN, Delivery, Pool, Sends
 from weft.executors.segments import adopt
 from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
 from weft.executors.terms import environment
@@ -217,6 +217,8 @@ class Supervisor:
                     due = min(due, handle.kill_at)
                 if handle.parts:
                     due = min(due, self.pool.next_look(handle, now))
+            if self.pool.gathering:
+                due = min(due, now + LOOK)
         self._due = due
         return None if due == math.inf else max(0.0, due - now) * 1000
 

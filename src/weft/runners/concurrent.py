@@ -56,8 +56,15 @@ class ConcurrentRunner(FuturesRunner):
         self._validated: WeakValueDictionary[int, Validated] = WeakValueDictionary()
         self._mark = object()  # stands for this runner in the threads that run its calls
 
+    def run(self, closure: Closure) -> Any:
+        if self._executor is None:
+            # Here, and not in the scheduler's thread, which may come to it when the interpreter is about to end.
+            self._make()
+        return super().run(closure)
+
     def submit_ready(self, closure: Closure) -> Future[Any]:
-        executor = self._executor or self._make()
+        executor = self._executor or self._own
+        assert executor is not None
         shares_memory = _shares_memory(executor)
         carries_objects = getattr(executor, "carries_objects", False)
         resources = closure.get_resources()
@@ -94,16 +101,16 @@ class ConcurrentRunner(FuturesRunner):
         else:
             self._own.shutdown()
 
-    def _make(self) -> Executor:
+    def _make(self) -> None:
         with self._making:
-            if self._own is None:
-                if self._threads:
-                    self._own = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="weft")
-                else:
-                    from weft.executors import LocalExecutor
+            if self._own is not None:
+                return
+            if self._threads:
+                self._own = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="weft")
+            else:
+                from weft.executors import LocalExecutor
 
-                    self._own = LocalExecutor()
-            return self._own
+                self._own = LocalExecutor()
 
     def _validating(self, metafunc: MetaFuncBase) -> Validated:
         """What executors know the function by. A plain one comes in another MetaFunc each time."""
@@ -141,8 +148,8 @@ def _refuse_strange(executor: Any) -> None:
     if isinstance(executor, str):
         if executor != "threads":
             raise ChoiceError(
-                f'executor={executor!r:.60} is not known; write executor="threads", give a concurrent.futures.Executor, '
-                "or leave it out for processes of the runner's own"
+                f'executor={executor!r:.60} is not known; write executor="threads", give an executor such as '
+                "LocalExecutor(), or leave it out for processes of the runner's own"
             )
     elif executor is not None and not isinstance(executor, Executor):
         hint = f"; give an instance: {executor.__name__}()" if isinstance(executor, type) else ""

@@ -1,0 +1,172 @@
+"""What a test and its tasks in other processes share: gates, ledgers, and the sight of a process that ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+from hand import PATIENCE
+
+
+class Gate:
+    """A place where tasks wait: each tells the test that it has come and goes on when the test lets it through.
+
+    Two named pipes: they work alike in threads, processes and jobs on this machine, and nobody polls.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        self.folder = str(folder)
+        for name in "arrivals", "passes":
+            os.mkfifo(folder / name)
+        # Open for both, so that opening waits for nobody and tasks see the end of file only when the test is over.
+        self._arrivals = os.open(folder / "arrivals", os.O_RDWR)
+        self._passes = os.open(folder / "passes", os.O_RDWR | os.O_NONBLOCK)
+
+    def __getstate__(self):
+        return {"folder": self.folder}
+
+    # In the task
+
+    def wait(self, mark: bytes = b".") -> None:
+        """Tell that this task is here; return when it is let through."""
+        self.tell(mark)
+        with open(os.path.join(self.folder, "passes"), "rb", buffering=0) as passes:
+            passes.read(1)
+
+    def tell(self, mark: bytes = b".") -> None:
+        """Only tell that this task is here."""
+        with open(os.path.join(self.folder, "arrivals"), "wb", buffering=0) as arrivals:
+            arrivals.write(mark)
+
+    # In the test
+
+    def arrived(self, count: int = 1) -> bytes:
+        """Return once so many more tasks have come: their marks, in the order of their coming."""
+        marks = b""
+        while len(marks) < count:
+            ready, _, _ = select.select([self._arrivals], [], [], PATIENCE)
+            assert ready, f"{len(marks)} of {count} tasks came to the gate"
+            marks += os.read(self._arrivals, count - len(marks))
+        return marks
+
+    def open(self, count: int = 4096) -> None:
+        """Let so many tasks through, now or when they come."""
+        try:
+            os.write(self._passes, b"." * count)
+        except BlockingIOError:
+            pass  # there are more passes in the pipe than anyone can use
+
+    def close(self) -> None:
+        """Open it, and let tasks that come later fail instead of waiting."""
+        self.open()
+        shutil.rmtree(self.folder)
+        os.close(self._arrivals)
+        os.close(self._passes)
+
+
+class Ledger:
+    """A file into which tasks write lines, each whole and in the order of writing."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+        path.touch()
+
+    def note(self, text: object = "") -> None:
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, f"{text}\n".encode())
+        finally:
+            os.close(fd)
+
+    def lines(self) -> list[str]:
+        return Path(self.path).read_text().splitlines()
+
+
+class Stage:
+    """The gates, ledgers and executors of one test, all put away at its end, also when it failed half-way."""
+
+    def __init__(self, make: Callable[..., Executor], folder: Path):
+        self._make = make
+        self.folder = folder
+        self._gates: list[Gate] = []
+        self._ledgers = 0
+        self._executors: list[Executor] = []
+
+    def executor(self, max_workers: int = 2, **options) -> Executor:
+        self._executors.append(self._make(max_workers, **options))
+        return self._executors[-1]
+
+    def unkept_executor(self, max_workers: int = 2, **options) -> Executor:
+        """One that the test itself gives up or shuts down."""
+        return self._make(max_workers, **options)
+
+    def gate(self) -> Gate:
+        self._gates.append(Gate(self.folder / f"gate{len(self._gates)}"))
+        return self._gates[-1]
+
+    def ledger(self) -> Ledger:
+        self._ledgers += 1
+        return Ledger(self.folder / f"ledger{self._ledgers}")
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for gate in self._gates:
+            gate.close()
+        for executor in self._executors:
+            # In a thread, so that an executor that hangs fails its test and not the ones after it.
+            closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+            closing.start()
+            closing.join(PATIENCE)
+            assert not closing.is_alive(), f"shutdown of {executor} hangs"
+
+
+def eventually(holds: Callable[[], object]) -> bool:
+    """Whether it holds at last: for what sends no word when it comes true."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def ended(pid: int) -> bool:
+    """Whether this process, child or not, ends or is gone."""
+    if not hasattr(os, "pidfd_open"):
+        return eventually(lambda: not is_alive(pid))
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], PATIENCE)[0])
+    finally:
+        os.close(fd)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that still runs: a zombie does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return Path("/proc").exists() is False
+    except ProcessLookupError:
+        return False
+
+
+def worker_ended(who: tuple[int, int]) -> bool:
+    """Whether the worker that once answered ``payloads.whoami`` ends: a process, or a thread of this one."""
+    pid, thread = who
+    if pid != os.getpid():
+        return ended(pid)
+    return eventually(lambda: thread not in {t.native_id for t in threading.enumerate()})

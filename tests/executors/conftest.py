@@ -1,0 +1,47 @@
+"""LocalExecutor under bad treatment: `executor` is shared by the tests of a module, for each start method."""
+
+import pytest
+
+from contract.stage import Stage
+from hand import PATIENCE
+from weft.executors import LocalExecutor
+
+STARTS = ["forkserver", "spawn", "fork"]
+
+
+def pytest_collection_modifyitems(items):
+    ignored = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    for item in items:
+        if "start" in getattr(item, "fixturenames", ()):
+            item.add_marker(ignored)
+
+
+@pytest.fixture(scope="module", params=STARTS)
+def start(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def executor(start):
+    with LocalExecutor(2, start=start) as executor:
+        yield executor
+
+
+@pytest.fixture
+def stage(start, tmp_path):
+    """Makes gates, ledgers and further executors of the same kind."""
+    with Stage(lambda *args, **options: LocalExecutor(*args, start=start, **options), tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+def mates(executor, stage):
+    """200 tiny tasks around what the test does, each of which must run exactly once and succeed."""
+    from executors.zoo import note
+
+    ledger = stage.ledger()
+    early = [executor.submit(note, ledger, number) for number in range(100)]
+    yield
+    late = [executor.submit(note, ledger, number) for number in range(100, 200)]
+    assert [future.result(PATIENCE) for future in early + late] == list(range(200))
+    assert sorted(map(int, ledger.lines())) == list(range(200))
