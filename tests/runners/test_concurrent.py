@@ -1,12 +1,14 @@
+import os
 import threading
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 
 import pytest
 
+from contract.stage import ended
 from hand import PATIENCE, cancelled, done
 from runners.zoo import Point, add, describe, fail, move, spread, take, total, where, wrong_shape, wrong_type
-from weft import ConcurrentRunner, State, task
-from weft.errors import ArgumentError, ClosedError, UnknownValueError
+from weft import ConcurrentRunner, LocalExecutor, State, task
+from weft.errors import ArgumentError, ChoiceError, ClosedError, UnknownValueError
 from weft.futures import Limit
 from weft.runners import FuturesRunner
 
@@ -16,9 +18,15 @@ def schedule(request):
     return request.param
 
 
+@pytest.fixture(scope="module", params=[LocalExecutor, ThreadPoolExecutor], ids=["processes", "threads"])
+def place(request):
+    with request.param(2) as executor:
+        yield executor
+
+
 @pytest.fixture
-def run(schedule):
-    with ConcurrentRunner(schedule) as runner:
+def run(schedule, place):
+    with ConcurrentRunner(schedule, place) as runner:
         yield runner
 
 
@@ -84,7 +92,7 @@ def test_cancelling_one_part_leaves_the_others_alone():
         assert hold.wait(PATIENCE)
         return [1, 2]
 
-    with ConcurrentRunner() as run:
+    with ConcurrentRunner(executor="threads") as run:
         first, second = run(slow)
         assert first.cancel()
         hold.set()
@@ -130,8 +138,8 @@ def test_scheduled_a_call_returns_at_once_and_is_submitted_when_its_futures_are_
     assert not result.done()
     assert executor.submitted == []
     second.set_result(2)
-    with ConcurrentRunner(schedule=True) as threads:
-        assert threads(add, first, b=second).result(PATIENCE) == 3
+    with ConcurrentRunner(schedule=True) as other:
+        assert other(add, first, b=second).result(PATIENCE) == 3
     result.cancel()
     run.shutdown()
 
@@ -143,7 +151,7 @@ def test_scheduled_a_failed_future_fails_the_outcome_and_the_function_never_runs
         called.append(x)
         return x
 
-    run = ConcurrentRunner(schedule=True)
+    run = ConcurrentRunner(schedule=True, executor="threads")
     broken = run(fail, 1)
     child = run(g, broken)
     parts = run(describe, child)
@@ -263,10 +271,17 @@ def test_any_executor_will_do_and_stays_the_users(schedule):
 
 
 def test_threads_of_its_own_end_with_the_runner(schedule):
-    with ConcurrentRunner(schedule) as run:
+    with ConcurrentRunner(schedule, "threads") as run:
         thread = run(lambda: threading.current_thread()).result(PATIENCE)
         assert thread.name.startswith("weft")
     assert not thread.is_alive()
+
+
+def test_processes_of_its_own_are_the_default_and_end_with_the_runner(schedule):
+    with ConcurrentRunner(schedule) as run:
+        pid = run(where).result(PATIENCE)
+        assert pid != os.getpid()
+    assert ended(pid)
 
 
 def test_no_thread_is_started_before_the_first_call():
@@ -357,13 +372,14 @@ def test_an_executor_that_cancels_what_waits_cancels_the_calls(schedule):
             r"got <class .*give an instance: ThreadPoolExecutor\(\)",
         ),
         (lambda: ConcurrentRunner(executor=4), "executor must be a concurrent.futures.Executor, got 4"),
+        (lambda: ConcurrentRunner(executor="processes"), 'write executor="threads", give an executor such as'),
         (lambda: ConcurrentRunner(gates=[Limit(1)]), "give schedule=True"),
         (lambda: ConcurrentRunner(observers=[print]), "give schedule=True"),
         (lambda: ConcurrentRunner(True, gates=[4]), "gate"),
     ],
 )
 def test_a_runner_made_in_a_wrong_way_is_refused(make, message):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises((ArgumentError, ChoiceError), match=message):
         make()
 
 
@@ -395,8 +411,7 @@ def test_a_runner_that_returns_no_future_is_told():
         run(add, 1)
 
 
-def test_where_threads_run_is_this_process(run):
-    import os
-
-    assert run(where).result(PATIENCE) == os.getpid()
-    assert run(take, threading.Lock()).result(PATIENCE) == "lock"
+def test_where_threads_run_is_this_process(schedule):
+    with ConcurrentRunner(schedule, "threads") as run:
+        assert run(where).result(PATIENCE) == os.getpid()
+        assert run(take, threading.Lock()).result(PATIENCE) == "lock"

@@ -20,11 +20,16 @@ def parted(data: bytes, number: int) -> list:
     return [0.0, bytes([number]) * (10 * MB)]
 
 
+@pytest.fixture(params=[None, "threads"], ids=["processes", "threads"])
+def executor(request):
+    return request.param
+
+
 @pytest.mark.parametrize("schedule", [False, True], ids=["direct", "scheduled"])
-def test_a_chain_of_50_results_of_10_mb_grows_memory_by_at_most_40_mb(schedule):
+def test_a_chain_of_50_results_of_10_mb_grows_memory_by_at_most_40_mb(schedule, executor):
     tracemalloc.start()
     try:
-        with ConcurrentRunner(schedule) as run:
+        with ConcurrentRunner(schedule, executor) as run:
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             result = b""
@@ -43,7 +48,7 @@ class Thing:
 
 @pytest.mark.parametrize("schedule", [False, True], ids=["direct", "scheduled"])
 @pytest.mark.parametrize("mock", [None, [None, 0]], ids=["whole", "parts"])
-def test_a_result_goes_with_its_last_future(schedule, mock):
+def test_a_result_goes_with_its_last_future(schedule, executor, mock):
     class AnyThing:
         pass
 
@@ -52,7 +57,7 @@ def test_a_result_goes_with_its_last_future(schedule, mock):
 
     if mock is not None:
         mock = [AnyThing(), 0]
-    with ConcurrentRunner(schedule) as run:
+    with ConcurrentRunner(schedule, executor) as run:
         result = run(task(mock=mock)(make), 1)
         future = result if mock is None else result[0]
         alive = weakref.ref(future.result(PATIENCE))
@@ -70,10 +75,10 @@ def test_a_result_goes_with_its_last_future(schedule, mock):
             gc.enable()
 
 
-def test_arguments_go_with_the_call():
+def test_arguments_go_with_the_call(executor):
     thing = Thing()
     alive = weakref.ref(thing)
-    with ConcurrentRunner(schedule=True) as run:
+    with ConcurrentRunner(schedule=True, executor=executor) as run:
         kept = run(lambda x: None, [thing])
         kept.result(PATIENCE)
         del thing

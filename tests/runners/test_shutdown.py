@@ -12,6 +12,8 @@ from runners.zoo import add, describe, fail
 from weft import ConcurrentRunner, task
 from weft.errors import ClosedError, DeadlockError
 
+EVERYWHERE = pytest.mark.parametrize("executor", [None, "threads"], ids=["processes", "threads"])
+
 
 @pytest.fixture(params=[False, True], ids=["direct", "scheduled"])
 def schedule(request):
@@ -26,7 +28,7 @@ def test_shutdown_waits_for_everything(schedule):
         ended.append(True)
         return 1
 
-    run = ConcurrentRunner(schedule)
+    run = ConcurrentRunner(schedule, "threads")
     result = run(slow)
     parts = run(describe, 1)
     threading.Timer(0.02, hold.set).start()
@@ -43,8 +45,9 @@ def test_shutdown_without_failures_raises_nothing(schedule):
     run.shutdown()
 
 
-def test_one_failure_is_raised_as_itself_and_once(schedule):
-    run = ConcurrentRunner(schedule)
+@EVERYWHERE
+def test_one_failure_is_raised_as_itself_and_once(schedule, executor):
+    run = ConcurrentRunner(schedule, executor)
     run(add, 1)
     error = run(fail, 1).exception(PATIENCE)
     with pytest.raises(ValueError, match="no 1") as caught:
@@ -53,8 +56,9 @@ def test_one_failure_is_raised_as_itself_and_once(schedule):
     run.shutdown()
 
 
-def test_several_failures_are_raised_as_a_group(schedule):
-    run = ConcurrentRunner(schedule)
+@EVERYWHERE
+def test_several_failures_are_raised_as_a_group(schedule, executor):
+    run = ConcurrentRunner(schedule, executor)
     futures = [run(fail, 1), run(add, 1), run(fail, 2)]
     errors = [f.exception(PATIENCE) for f in futures]
     with pytest.raises(ExceptionGroup, match="2 of 3 calls failed") as caught:
@@ -62,8 +66,9 @@ def test_several_failures_are_raised_as_a_group(schedule):
     assert set(map(id, caught.value.exceptions)) == {id(errors[0]), id(errors[2])}
 
 
-def test_a_failure_that_went_on_down_the_graph_counts_once():
-    run = ConcurrentRunner(schedule=True)
+@EVERYWHERE
+def test_a_failure_that_went_on_down_the_graph_counts_once(executor):
+    run = ConcurrentRunner(schedule=True, executor=executor)
     first = run(fail, 1)
     for _ in range(3):
         first = run(add, first)
@@ -95,7 +100,11 @@ def test_an_exception_on_its_way_is_not_replaced_and_everything_is_waited_for(sc
         ended.append(True)
         raise OSError("late")
 
-    with caplog.at_level(logging.WARNING, "weft"), pytest.raises(KeyError), ConcurrentRunner(schedule) as run:
+    with (
+        caplog.at_level(logging.WARNING, "weft"),
+        pytest.raises(KeyError),
+        ConcurrentRunner(schedule, "threads") as run,
+    ):
         run(slow)
         threading.Timer(0.02, hold.set).start()
         raise KeyError("mine")
@@ -182,7 +191,7 @@ def test_a_late_call_is_refused_while_others_still_run(schedule):
         assert hold.wait(PATIENCE)
         return 1
 
-    run = ConcurrentRunner(schedule)
+    run = ConcurrentRunner(schedule, "threads")
     result = run(slow)
     closing = threading.Thread(target=run.shutdown)
     closing.start()
@@ -199,7 +208,7 @@ def test_an_exit_in_a_thread_is_a_failure_like_any_other(schedule):
     def leave() -> int:
         raise SystemExit(3)
 
-    run = ConcurrentRunner(schedule)
+    run = ConcurrentRunner(schedule, "threads")
     run(leave)
     run(task(leave))
     with pytest.raises(BaseExceptionGroup, match="2 of 2") as caught:
@@ -207,10 +216,13 @@ def test_an_exit_in_a_thread_is_a_failure_like_any_other(schedule):
     assert [type(e) for e in caught.value.exceptions] == [SystemExit, SystemExit]
 
 
-def test_a_script_that_forgets_shutdown_still_ends_and_runs_everything():
+@EVERYWHERE
+@pytest.mark.parametrize("schedule", ["False", "True"])
+def test_a_script_that_forgets_shutdown_still_ends_and_runs_everything(schedule, executor):
     script = """if True:
+        import sys
         from weft import ConcurrentRunner
-        run = ConcurrentRunner(schedule=True)
+        run = ConcurrentRunner(sys.argv[1] == "True", eval(sys.argv[2]))
         def step(x: int) -> int:
             return x + 1
         result = 0
@@ -218,13 +230,14 @@ def test_a_script_that_forgets_shutdown_still_ends_and_runs_everything():
             result = run(step, result)
         result.add_done_callback(lambda f: print(f.result()))
     """
-    ended = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, schedule, repr(executor)]
+    ended = subprocess.run(command, timeout=60, capture_output=True, text=True, check=True)
     assert ended.stdout == "100\n"
 
 
 @pytest.mark.parametrize("schedule", [False, True])
 def test_inside_a_call_it_is_refused_instead_of_hanging(schedule):
-    with ConcurrentRunner(schedule) as run:
+    with ConcurrentRunner(schedule, "threads") as run:
         outcome = run(lambda: run.shutdown()).exception(PATIENCE)
         assert isinstance(outcome, DeadlockError)
         with pytest.raises(DeadlockError, match="shut the runner down where it was made"):

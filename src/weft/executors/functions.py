@@ -15,17 +15,15 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
+from contextvars import Context, ContextVar, copy_context
 from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.executors.batch import packed_value
 from weft.executors.worker import FUNCTION, SETTING, Setting
 
 if TYPE_CHECKING:
-    from contextvars import Context
-
     from weft.executors.segments import Segment
 
 __all__ = ["Common", "Shelf"]
@@ -60,7 +58,7 @@ class Shelf:
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
         self._unpackable: dict[int, Callable[..., Any]] = {}
-        self._last: tuple[str | None, list[str], Context, Common] | None = None
+        self._last: _Surroundings | None = None
 
     def function(self, function: Callable[..., Any]) -> Common:
         """What workers are told of `function`. Raises what packing it raises."""
@@ -105,17 +103,14 @@ class Shelf:
             folder = None
         context = copy_context()
         last = self._last
-        if (
-            last is not None
-            and last[0] == folder
-            and last[1] == sys.path
-            and ((not context and not last[2]) or _alike(last[2], context))
-        ):
-            return last[3]
+        if last is not None and last.folder == folder and last.path == sys.path and last.has(context):
+            return last.setting
         path = [str(entry) for entry in sys.path]
-        packed, segments = packed_value(Setting(folder, path, _travelling(context)))
+        variables, stay = _travelling(context, last.stay if last is not None else {})
+        packed, segments = packed_value(Setting(folder, path, variables))
         setting = self._keep(SETTING, packed, segments)
-        self._last = (folder, list(sys.path), context, setting)
+        fixed = all(_constant(value) for _, value in variables)
+        self._last = _Surroundings(folder, list(sys.path), context, fixed, stay, setting)
         return setting
 
     def _keep(self, kind: int, packed: Any, segments: list[Segment]) -> Common:
@@ -148,16 +143,46 @@ def _name(function: Any) -> str:
 # Settings --------------------------------------------------------------------------------------------------
 
 
-def _alike(one: Context, other: Context) -> bool:
-    """Whether two contexts hold the same values, which cannot have changed since."""
-    return len(one) == len(other) and all(
-        variable in one and one[variable] is value and _constant(value) for variable, value in other.items()
-    )
+class _Surroundings(NamedTuple):
+    """Where a task was submitted last."""
+
+    folder: str | None
+    path: list[str]
+    context: Context
+    fixed: bool  #: Whether the values of the context that travel cannot change.
+    stay: dict[ContextVar[Any], Any]  #: Those that do not travel.
+    setting: Common
+
+    def has(self, context: Context) -> bool:
+        """Whether a context is still this one."""
+        before = self.context
+        if not before and not context:
+            return True
+        return (
+            self.fixed
+            and len(before) == len(context)
+            and all(variable in before and before[variable] is value for variable, value in context.items())
+        )
 
 
-def _travelling(context: Context) -> tuple[tuple[Any, Any], ...]:
-    """The variables and values that can be packed; what cannot, such as an open connection, stays here."""
-    return tuple(pair for pair in context.items() if _packs(pair))
+def _travelling(
+    context: Context, stayed: dict[ContextVar[Any], Any]
+) -> tuple[tuple[tuple[ContextVar[Any], Any], ...], dict[ContextVar[Any], Any]]:
+    """The variables and values that can be packed; and those that cannot, such as an open connection, and stay here.
+
+    Args:
+        context: of the submitter.
+        stayed: those that have been found before to be of the second kind.
+    """
+    travel, stay = [], {}
+    for variable, value in context.items():
+        if variable in stayed and stayed[variable] is value:
+            stay[variable] = value
+        elif _packs((variable, value)):
+            travel.append((variable, value))
+        else:
+            stay[variable] = value
+    return tuple(travel), stay
 
 
 def _packs(value: Any) -> bool:

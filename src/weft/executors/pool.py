@@ -231,8 +231,8 @@ class Pool:
     def _can_wait(self, function: Common) -> bool:
         """Whether what is queued is worth no message of its own, and another is about to come back.
 
-        As Nagle has it for small packets (RFC 896): with something under way, a little more is gathered meanwhile. Here for
-        `LOOK` seconds at most.
+        As Nagle has it for small packets (RFC 896): with something under way, a little more is gathered meanwhile; here
+        for `LOOK` seconds at most.
         """
         if function.seconds is None or self._queued * function.seconds > PETTY:
             return False

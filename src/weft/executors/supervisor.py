@@ -179,9 +179,9 @@ class Supervisor:
         deliveries, self._deliveries = self._deliveries, []
         for delivery, files in deliveries:
             self._publish(delivery, files)
-        if self._retried:
+        if deliveries and (self._retried or self.pool.closed):
             self._retried = False
-            self._arrange()
+            return False  # there may be more to do, or nothing at all
         for file, _ in self._poll.poll(self._timeout()):
             act = self._watched.get(file)
             if act is not None:

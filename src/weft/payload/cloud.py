@@ -1,6 +1,7 @@
 """cloudpickle, with what it leaves out.
 
-That is: context variables, where the code of a function was written, and what annotations mean that are texts.
+That is: context variables, where the code of a function was written, what annotations mean that are texts, and the
+NewTypes of a script.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections import ChainMap, deque
 from io import TextIOWrapper
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NewType
 
 import cloudpickle
 
@@ -40,6 +41,12 @@ def _reduce_file(file: TextIOWrapper) -> Any:
         if file is getattr(sys, name):
             return getattr, (sys, name)
     raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+
+
+def _reduce_new_type(kind: Any) -> Any:
+    if kind.__module__ not in ("__main__", "__mp_main__"):
+        return kind.__qualname__  # as it does by itself: by name
+    return NewType, (kind.__name__, kind.__supertype__)
 
 
 class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it comes without types
@@ -94,7 +101,8 @@ _NOTHING = object()
 
 
 def _reduce_variable(variable: contextvars.ContextVar[Any]) -> tuple[Any, ...]:
-    home = _home(variable)
+    # Once without a home it has a key; looking through all modules again would take milliseconds each time.
+    home = None if variable in _keys else _home(variable)
     if home is not None:
         return _variable_of, home
     with _naming:
@@ -157,6 +165,11 @@ def _variable_of(module: str, name: str) -> Any:
 
 
 CloudPickler.dispatch_table = ChainMap(
-    {CodeType: _reduce_code, TextIOWrapper: _reduce_file, contextvars.ContextVar: _reduce_variable},
+    {
+        CodeType: _reduce_code,
+        TextIOWrapper: _reduce_file,
+        contextvars.ContextVar: _reduce_variable,
+        NewType: _reduce_new_type,
+    },
     cloudpickle.Pickler.dispatch_table,
 )
