@@ -30,7 +30,7 @@ check: $(VENV)/.dev ## lint, format, strict types, layers
 bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 minutes)
 	$(BIN)/python benchmarks/engine.py
 
-bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about MINUTES minutes)
+bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about 25 minutes)
 	$(BIN)/python benchmarks/local.py
 
 clean: ## remove the virtual environment and caches

@@ -106,7 +106,7 @@ def answer(measurement: str, params: dict[str, Any]) -> dict[str, object]:
         return {"numbers": getattr(import_module(module), function)(**params)}
     except Exception as error:
         traceback.print_exc()
-        return {"problem": f"{type(error).__name__}: {error}"}
+        return {"problem": f"{type(error).__name__}: {error}".partition("\n")[0]}
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Plan:
 
 def main() -> int:
     options = parser_for(
-        __doc__, list(WORKLOADS), list(CONTENDERS), "fewer tasks and rounds: about 5 minutes", list(ON_REQUEST)
+        __doc__, list(WORKLOADS), list(CONTENDERS), "fewer tasks and rounds: about 8 minutes", list(ON_REQUEST)
     ).parse_args()
     print(machine(), flush=True)
     started = perf_counter()

@@ -6,7 +6,8 @@ from contract.stage import Stage
 from hand import PATIENCE
 from weft.executors import LocalExecutor
 
-STARTS = ["forkserver", "spawn", "fork"]
+# The contract is tested with each; what a task does to its worker hardly depends on how that was started.
+STARTS = ["forkserver", *(pytest.param(start, marks=pytest.mark.slow) for start in ("spawn", "fork"))]
 
 
 def pytest_collection_modifyitems(items):

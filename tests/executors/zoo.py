@@ -29,6 +29,10 @@ def same(x):
     return x
 
 
+def kind_of(x) -> str:
+    return type(x).__name__
+
+
 def pid() -> int:
     return os.getpid()
 

@@ -12,7 +12,7 @@ import pytest
 
 from contract.stage import Stage, ended
 from hand import PATIENCE
-from runners.zoo import add, vanish
+from runners.zoo import Counting, add, vanish
 from weft import ConcurrentRunner, LocalExecutor, Scheduler, State, task
 from weft.errors import TaskTimeout, WorkerDied
 from weft.executors import functions
@@ -134,23 +134,9 @@ def test_a_task_whose_parts_are_replaced_is_seen(run, script):
 
 
 def test_a_subclass_may_have_more_than_its_base_says(run):
-    class Counted(type(add)):
-        count = 0
-
-        def __reduce__(self):
-            return _counted, (Counted, self.function, self.count)
-
-        def __call__(self, x):
-            return self.count
-
-    def _counted(kind, function, count):
-        made = kind(function)
-        made.count = count
-        return made
-
-    counted = Counted(lambda x: x)
-    for counted.count in range(3):
-        assert run(counted, 1).result(PATIENCE) == counted.count
+    counting = Counting(add.function)
+    for counting.count in range(3):
+        assert run(counting, 1).result(PATIENCE) == counting.count
 
 
 def test_the_runner_holds_no_function_that_nobody_needs(executor):
@@ -384,6 +370,7 @@ def test_after_ctrl_c_a_script_ends_within_a_second_and_leaves_no_process(where,
 
 def test_after_ctrl_c_what_is_submitted_meanwhile_is_stopped_too(stage):
     executor, gate = stage.executor(), stage.gate()
+    executor.submit(int).result(PATIENCE)  # there is a worker that begins at once
     with pytest.raises(KeyboardInterrupt), ConcurrentRunner(schedule=True, executor=executor) as run:
         hold, entered = threading.Event(), threading.Event()
         submit_ready = run.submit_ready

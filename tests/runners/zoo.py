@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft import task
+from weft.calls import MinimalMetaFunc
 
 
 @task
 def add(a: int, b: int = 1) -> int:
     return a + b
+
+
+class Counting(MinimalMetaFunc):
+    """Knows more than its base class."""
+
+    count = 0
+
+    def __call__(self, a: int) -> int:
+        return self.count
 
 
 @task

@@ -46,6 +46,7 @@ class Handle:
         self.quiet_since = 0.0  # when it was sent to, or heard of, last
         self.noted = -1  # STARTED at the last look
         self.held = False  # LIMIT is set, and has not been taken off
+        self.holds = 0  # how often it has been
         self.doomed: dict[
             int, BaseException | None
         ] = {}  # tasks to be stopped, and what they end with (None: cancelled)
@@ -120,6 +121,7 @@ class Handle:
         """Let it begin what it is sent."""
         self.ledger.cells[LIMIT] = NO_LIMIT
         self.held = False
+        self.holds += 1
 
     def close(self) -> None:
         """Let go of all that belongs to it."""

@@ -102,8 +102,10 @@ class Pool:
                 if self._came - before < BURST and seconds is not None and seconds < TINY:
                     wake, self._told = not self._told, True
                     return [], wake
+            gathering = self.gathering
             sends = self.decide()
-            return sends, bool(self.starting or self.leaving or (sends and sends[0][1].terms.time is not None))
+            timed = (self.gathering and not gathering) or (sends and sends[0][1].terms.time is not None)
+            return sends, bool(self.starting or self.leaving or timed)
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -120,15 +122,42 @@ class Pool:
             task._let_go()
             return True
 
+    def recall(self, task: Task) -> bool:
+        """Take back a task that is with a worker, if that has not begun it; it takes `DELAY`."""
+        with self.lock:
+            handle, number = self._whereabouts(task)
+            if handle is None or number <= handle.started():
+                return False
+            handle.hold(handle.started() + 1)
+            held = handle.holds
+        time.sleep(DELAY)
+        with self.lock:
+            if task._taken and handle.holds == held and self._whereabouts(task)[0] is handle:
+                # Whatever it has begun by now: it begins nothing that comes after, see `ledger`.
+                self._take_back(handle, handle.started())
+            return not task._taken
+
+    def _whereabouts(self, task: Task) -> tuple[Handle | None, int]:
+        """The worker that a task is with, and its number there."""
+        for handle in self.handles:
+            for part in handle.parts:
+                if isinstance(part, Singles) and task in part.tasks[: part.size]:
+                    return handle, part.first + part.tasks.index(task)
+        return None, 0
+
+    def _take_back(self, handle: Handle, started: int) -> None:
+        """What a worker on hold has not begun, being past the task that it has begun last, is for others."""
+        for part in reversed(handle.parts):
+            self._put_back(part, max(part.delivered, min(part.size, started + 1 - part.first), 0))
+
     def kill(self, task: Task) -> bool:
         """Cancel a task wherever it is; whether its caller is to publish that."""
         with self.lock:
             if not task._decide():
                 return False
-            for handle in self.handles if task._taken else ():
-                for part in handle.parts:
-                    if isinstance(part, Singles) and task in part.tasks:
-                        handle.doomed[part.first + part.tasks.index(task)] = None
+            handle, number = self._whereabouts(task)
+            if handle is not None:
+                handle.doomed[number] = None
             return True
 
     def stop(self, sweep: Sweep[Any]) -> None:
@@ -179,6 +208,9 @@ class Pool:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
         self._told = self.gathering = False
         sends: Sends = []
+        if self.dropping:  # what is in the queue is about to be cancelled
+            self._close_idle()
+            return sends
         while (head := self._head()) is not None:
             handle = self._worker_for(head)
             if handle is None:
@@ -186,12 +218,16 @@ class Pool:
             part = self._cut(head, handle)
             handle.add(part, time.monotonic())
             sends.append((handle, part))
-        if self.closed:
+        self._close_idle()
+        return sends
+
+    def _close_idle(self) -> None:
+        """After the last task, workers are sent away."""
+        if self.closed and not self._queue:
             self.starting.clear()
             for handle in self._idle:
                 self._send_away(handle)
             self._idle.clear()
-        return sends
 
     def _head(self) -> Task | Sweep[Any] | None:
         queue = self._queue
@@ -360,6 +396,9 @@ class Pool:
                 _learn(part, number - part.first, len(outcomes), seconds)
             if ended:
                 handle.parts.popleft()
+                if part.delivered < part.size:  # it has come to LIMIT, and so nothing of what follows will be begun
+                    for later in reversed(handle.parts):
+                        self._put_back(later, 0)
                 self._put_back(part, part.delivered)
                 if handle.parts:
                     handle.parts[0].sent_at = handle.quiet_since
@@ -447,8 +486,7 @@ class Pool:
             self._time_out(handle, part, started, now)
             if stuck and handle.held:
                 # LIMIT was set a while ago, and it has not moved since: nothing after this one will be begun.
-                for later in list(handle.parts):
-                    self._put_back(later, max(later.delivered, min(later.size, started + 1 - later.first), 0))
+                self._take_back(handle, started)
                 handle.doomed = {key: doom for key, doom in handle.doomed.items() if key == started}
                 delivery.kill = bool(handle.doomed) and not handle.condemned
             elif stuck or started in handle.doomed:

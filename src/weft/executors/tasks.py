@@ -94,7 +94,7 @@ class LocalFuture(LightFuture[T]):
     def cancel(self) -> bool:
         """Cancel the task if it waits; False, and nothing happens, where it runs or is done. See also `kill`."""
         pool = self._pool
-        if pool is not None and pool.drop(self):
+        if pool is not None and (pool.drop(self) or (self._taken and pool.recall(self) and pool.drop(self))):
             self._publish_cancelled()
         return self.cancelled()
 
