@@ -116,7 +116,8 @@ def test_map_times_out_at_the_result_that_is_late(executor, stage, timeout):
 
 def test_map_gives_what_is_done_before_it_times_out(executor, stage):
     gate = stage.gate()
-    results = executor.map(wait_if, [False, True], [gate] * 2, "ab", timeout=1)
+    executor.submit(same, 0).result(PATIENCE)  # a worker is there
+    results = executor.map(wait_if, [False, True], [gate] * 2, "ab", timeout=0.5)
     assert next(results) == "a"
     with pytest.raises(TimeoutError):
         next(results)

@@ -17,8 +17,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from weft.engine.dispatch import Dispatcher
+if TYPE_CHECKING:
+    from weft.engine.dispatch import Dispatcher
 
 __all__ = ["end_before_exit", "look_after"]
 

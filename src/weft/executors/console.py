@@ -7,11 +7,13 @@ import fcntl
 import os
 import sys
 import termios
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weft.executors.ledger import WROTE, Ledger
 from weft.executors.memory import unnamed_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Kept", "Output", "Relay", "open_output"]
 
@@ -43,7 +45,7 @@ class Output:
         """The last lines."""
         return ""
 
-    def log(self, ledger: Ledger, number: int, pid: int) -> Any:
+    def log(self, ledger: Ledger, number: int, pid: int) -> str | Path:
         """What a task has left of which nothing has been told: text, or the path of a file."""
         return ""
 
@@ -135,17 +137,15 @@ class Kept(Output):
 
     def tail(self, ledger: Ledger, number: int, pid: int) -> str:
         log = self.log(ledger, number, pid)
-        if isinstance(log, Path):
-            try:
-                data = log.read_bytes()[-TAIL:]
-            except OSError:
-                return ""
-        else:
-            data = log.encode()[-TAIL:]
-        return _last_lines(data)
+        try:
+            return _last_lines(log.encode()[-TAIL:] if isinstance(log, str) else log.read_bytes()[-TAIL:])
+        except OSError:
+            return ""
 
-    def log(self, ledger: Ledger, number: int, pid: int) -> Any:
+    def log(self, ledger: Ledger, number: int, pid: int) -> str | Path:
         if self._folder:
+            from pathlib import Path
+
             return next(Path(self._folder).glob(f"*-{pid}-{number}.log"), "")
         start = ledger.cells[WROTE]
         size = os.fstat(self._file).st_size - start

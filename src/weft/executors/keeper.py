@@ -18,20 +18,18 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from weft.executors.ledger import Ledger
+from weft.executors.processes import STATUS, bury, kill_group
 from weft.executors.wire import Wire
 from weft.executors.worker import leave, work
 
-__all__ = ["STATUS", "become_worker", "bury", "kill_group", "main"]
+__all__ = ["become_worker", "main"]
 
-STATUS = struct.Struct("<q")
 IDLE = 5.0  # seconds without workers after which it leaves; whoever needs it again starts another
 GRACE = 0.3  # seconds from SIGTERM to SIGKILL when our parent has gone
 
@@ -41,6 +39,10 @@ def main(control: int) -> None:
     os.setsid()  # Ctrl-C at the terminal is for our parent only
     wire = Wire(socket.socket(fileno=control))
     keeper = _Keeper(wire)
+    if select.select([wire], [], [], 0)[0]:  # somebody waits for the first worker already
+        keeper.hear()
+    import weft.payload.cloud  # noqa: F401 - with cloudpickle: once, here, and not in each worker
+
     gc.collect()
     gc.freeze()
     keeper.serve()
@@ -52,6 +54,7 @@ class _Keeper:
         self._wire = wire
         self._status: dict[int, int] = {}  # file for the status of each worker that is a child of ours
         self._guarded: set[int] = set()
+        self._orphaned = False  # nobody is there any more to whom the workers belong
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -63,7 +66,7 @@ class _Keeper:
         poll = select.poll()
         poll.register(self._wire, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
-        while True:
+        while not self._orphaned:
             idle = not self._status and not self._guarded
             ready = dict(poll.poll(IDLE * 1000 if idle else None))
             if not ready:
@@ -72,12 +75,16 @@ class _Keeper:
                 os.read(self._woken, 4096)
                 self._bury()
             if self._wire.fileno() in ready:
-                try:
-                    for message, files in self._wire.receive():
-                        self._do(message, files)
-                except EOFError:
-                    self._end_all()
-                    return
+                self.hear()
+        self._end_all()
+
+    def hear(self) -> None:
+        """Do what the messages say that are there."""
+        try:
+            for message, files in self._wire.receive():
+                self._do(message, files)
+        except EOFError:
+            self._orphaned = True
 
     def _do(self, message: bytes, files: list[int]) -> None:
         if message == b"fork":
@@ -144,29 +151,6 @@ def _tell(status: int, number: int) -> None:
         pass
 
 
-def bury(pid: int) -> int | None:
-    """The status with which a child has ended, None while it lives. What it has left of its process group is killed.
-
-    In this order: as long as the child has not been waited for, its pid, which is also that of the group, is not given
-    to another process.
-    """
-    try:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return None
-        kill_group(pid, signal.SIGKILL)
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:  # somebody else has waited for it
-        return -1
-
-
-def kill_group(pid: int, number: int) -> None:
-    """Send a signal to a worker and to what it has started."""
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
 def become_worker(
     wire: int, ledger: int, output: int, errors: int, inherited: Mapping[int, Callable[..., Any]] | None = None
 ) -> NoReturn:
@@ -187,6 +171,8 @@ def become_worker(
         work(Wire(socket.socket(fileno=wire)), shared, inherited or {})
         leave()
     except BaseException:  # noqa: BLE001 - a mistake of weft's own: nothing else may go on in this process
+        import traceback
+
         traceback.print_exc()
     finally:
         os._exit(1)

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from weft.executors.keeper import STATUS, become_worker, bury, kill_group
+from weft.executors.processes import STATUS, UNKNOWN, bury, kill_group
 from weft.executors.wire import Wire, pair
 
 __all__ = ["STARTS", "Child", "Start", "launch"]
@@ -27,7 +27,6 @@ __all__ = ["STARTS", "Child", "Start", "launch"]
 Start: TypeAlias = Literal["forkserver", "spawn", "fork"]
 Files: TypeAlias = tuple[int, int, int, int]  # wire, ledger, output, errors
 STARTS: tuple[Start, ...] = ("forkserver", "spawn", "fork")
-UNKNOWN = -1  # the status of a process of which nobody can tell any more how it ended
 
 
 class Child:
@@ -163,6 +162,8 @@ def _fork(files: Files, inherited: Mapping[int, Callable[..., Any]]) -> int:
     if pid:
         return pid
     try:
+        from weft.executors.keeper import become_worker
+
         signal.set_wakeup_fd(-1)
         become_worker(*files, inherited=inherited)
     finally:

@@ -13,19 +13,18 @@ from functools import partial
 from itertools import chain
 from pickle import dumps
 from types import TracebackType
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from weft.engine.exit import end_before_exit
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.batch import SMALL, packed_value
 from weft.executors.launch import KEEPER, STARTS, Start
-from weft.executors.pool import Options, Pool
-from weft.executors.supervisor import Supervisor
 from weft.executors.tasks import LocalFuture, Sweep
-from weft.executors.terms import Machine
-from weft.executors.worker import Setting
 from weft.payload import pack, unpackable_arguments
-from weft.resources import Resources
+
+if TYPE_CHECKING:
+    from weft.executors.pool import Pool
+    from weft.executors.supervisor import Supervisor
+    from weft.resources import Resources
 
 __all__ = ["LocalExecutor"]
 
@@ -98,10 +97,17 @@ class LocalExecutor(Executor):
         _check_count("max_tasks_per_worker", max_tasks_per_worker)
         if start not in STARTS:
             raise ChoiceError(f"start must be one of {', '.join(map(repr, STARTS))}, got {start!r}")
+        KEEPER.warm_up()  # first, so that it starts while we import the rest
+        from weft.executors.pool import Options, Pool
+        from weft.executors.supervisor import Supervisor
+        from weft.executors.terms import Machine
+        from weft.executors.worker import Setting
+
         machine = Machine(max_workers)
         self.name = name or f"local-{next(_NAMES)}"
-        self._asked = Resources.read("LocalExecutor", cpus=cpus, gpus=gpus, memory=memory, time=time, retries=retries)
-        self._terms = machine.terms(self._asked)
+        words = {"cpus": cpus, "gpus": gpus, "memory": memory, "time": time, "retries": retries}
+        self._words = {word: value for word, value in words.items() if value is not None}
+        self._terms = machine.terms(_read("LocalExecutor", self._words) if self._words else None)
         options = Options(
             Setting(_here(), list(sys.path), ()),
             start,
@@ -114,8 +120,7 @@ class LocalExecutor(Executor):
         self._pool = Pool(machine, options, self.name)
         self._supervisor = Supervisor(self._pool)
         self._whole: LocalExecutor | None = None  # of a view: the executor itself, which must not be collected
-        KEEPER.warm_up()
-        _living.add(self._supervisor)
+        _look_after(self._supervisor)
         finalizer = weakref.finalize(self, _let_go, self._supervisor, self.name)
         finalizer.atexit = False
 
@@ -139,8 +144,9 @@ class LocalExecutor(Executor):
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._whole = self._whole or self
-        view._asked = self._asked.merged(Resources.read("using", **words))
-        view._terms = self._pool.machine.terms(view._asked)
+        asked = _read("LocalExecutor", self._words).merged(_read("using", words))
+        view._words = asked.words()
+        view._terms = self._pool.machine.terms(asked)
         return view
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> LocalFuture[T]:
@@ -260,6 +266,12 @@ class LocalExecutor(Executor):
         return f"<LocalExecutor {self.name!r}>"
 
 
+def _read(where: str, words: dict[str, Any]) -> Resources:
+    from weft.resources import Resources
+
+    return Resources.read(where, **words)
+
+
 def _check_count(word: str, value: Any) -> None:
     if value is None:
         return
@@ -357,6 +369,19 @@ def _results(sweep: Sweep[T], deadline: float | None, pool: Pool, keep: LocalExe
 _living: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
+_hooked = False
+
+
+def _look_after(supervisor: Supervisor) -> None:
+    global _hooked
+    _living.add(supervisor)
+    if not _hooked:
+        from weft.engine.exit import end_before_exit
+
+        _hooked = True
+        end_before_exit(_end_all)
+
+
 def _let_go(supervisor: Supervisor, name: str) -> None:
     supervisor.pool.close(f"cannot submit: {name} is no more")
     if supervisor.thread is not None:
@@ -384,5 +409,4 @@ def _forget_in_child() -> None:
     _living.clear()
 
 
-end_before_exit(_end_all)
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -14,23 +14,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
 from weft.errors import ExecutorBroken, TaskError, TaskTimeout, WorkerDied, told
 from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
 from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
-from weft.executors.launch import UNKNOWN, launch
+from weft.executors.launch import launch
 from weft.executors.ledger import Ledger, make_file
 from weft.executors.pool import LOOK, MOST_VAIN, Delivery, Pool, Sends
-from weft.executors.segments import adopt
+from weft.executors.processes import UNKNOWN
 from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
 from weft.executors.terms import environment
 from weft.executors.wire import Wire, pair
 from weft.executors.worker import Config
 from weft.payload import unpack, unpack_failure
-from weft.resources import Cause
+
+if TYPE_CHECKING:
+    from weft.resources import Cause
 
 __all__ = ["Supervisor"]
 
@@ -395,7 +397,11 @@ class Supervisor:
     # Outcomes -------------------------------------------------------------------------------------------------
 
     def _publish(self, delivery: Delivery, files: list[int] | None = None) -> None:
-        segments = [adopt(file) for file in files] if files else []
+        segments: list[Any] = []
+        if files:
+            from weft.executors.segments import adopt
+
+            segments = [adopt(file) for file in files]
         part, index = delivery.part, delivery.index
         if isinstance(part, Singles):
             tasks = part.tasks

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from weft.errors import ChoiceError
-from weft.resources import Cause, Resources, Retries
+
+if TYPE_CHECKING:
+    from weft.resources import Cause, Resources, Retries
 
 __all__ = ["Claims", "Machine", "Terms"]
 
@@ -43,8 +43,11 @@ class Machine:
         self.gpus = visible_gpus()
         self._known: dict[Terms, Terms] = {}  # so that equal terms are one object, which is quick to compare
 
-    def terms(self, asked: Resources) -> Terms:
+    def terms(self, asked: Resources | None) -> Terms:
         """What a task is to have. Raises ChoiceError for more than there is."""
+        if asked is None:
+            terms = Terms(1, 0, 0, None, None)
+            return self._known.setdefault(terms, terms)
         cpus, gpus, memory = asked.cpus or 1, asked.gpus or 0, asked.memory or 0
         if cpus > self.slots:
             LOGGER.warning("a task asks for %d cpus and gets all that there are: %d", cpus, self.slots)
@@ -126,11 +129,4 @@ def visible_gpus() -> list[str]:
     said = os.environ.get(DEVICES)
     if said is not None:
         return [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]
-    return sorted(
-        (
-            path.name.removeprefix("nvidia")
-            for path in Path("/dev").glob("nvidia*")
-            if re.fullmatch(r"nvidia\d+", path.name)
-        ),
-        key=int,
-    )
+    return sorted((name[6:] for name in os.listdir("/dev") if name[:6] == "nvidia" and name[6:].isdecimal()), key=int)
