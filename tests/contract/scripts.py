@@ -32,7 +32,8 @@ def write_script(folder: Path, body: str, *, guard: bool = True) -> Path:
 
 def start(candidate, folder: Path, *command, **options) -> subprocess.Popen:
     """Start Python with this command line, followed by the names of candidate and folder."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     strict = ["-W", "error", "-W", "ignore:.*fork:DeprecationWarning"]
     return subprocess.Popen(
         [sys.executable, *strict, *command, candidate.name, folder],

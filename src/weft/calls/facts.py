@@ -8,19 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ArgumentError
+from weft.payload import call_name
 
 if TYPE_CHECKING:
     from inspect import Parameter, Signature
 
 __all__ = ["Facts", "call_name"]
-
-
-def call_name(function: Any) -> str:
-    """The name of a function for messages and events, without the places that it is nested in."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) else type(function).__name__
 
 
 class Facts:

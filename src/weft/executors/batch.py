@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.errors import TaskError, told
 from weft.executors.ledger import FLOAT, INT, ITEM, LIMIT, NONE, SENT, SINCE, SPACE, STARTED
-from weft.payload import culprit, pack_apart, pack_failure, unpack
+from weft.payload import call_name, pack_apart, pack_failure, unpack
 
 if TYPE_CHECKING:
     from weft.executors.segments import Segment
@@ -98,7 +98,7 @@ class Batch:
                     worker.see_to(setting)
                 kind = type(outcome)
             if sink is not None:
-                outcome, kind = (WROTE, self._outcome(outcome, kind), sink.end(function, number)), WROTE
+                outcome, kind = (WROTE, self._outcome(function, outcome, kind), sink.end(function, number)), WROTE
             if outcome is None:
                 kinds[row] = NONE
             elif kind is int and -BIG_INT <= outcome < BIG_INT:
@@ -108,7 +108,7 @@ class Batch:
                 floats[row] = outcome
                 kinds[row] = FLOAT
             else:
-                outcome = self._outcome(outcome, kind)
+                outcome = self._outcome(function, outcome, kind)
                 kinds[row] = self._note(row, outcome)
             outcomes.append(outcome)
             number += 1
@@ -120,7 +120,7 @@ class Batch:
         self._next, self._row = number, row
         return True
 
-    def _outcome(self, value: Any, kind: Any) -> Any:
+    def _outcome(self, function: Any, value: Any, kind: Any) -> Any:
         """What is sent for a value; for a failure and for what is wrapped already it is that itself."""
         if value is None or kind is float or kind is FAILED or kind is WROTE:
             return value
@@ -131,7 +131,7 @@ class Batch:
                 return dumps(value, 5)
             packed, segments = packed_value(value, len(self._large))
         except BaseException as error:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
-            return self._unsendable(value, error)
+            return self._unsendable(function, value, error)
         if segments:
             self._large += segments
             return (PARCEL, *packed)
@@ -143,12 +143,16 @@ class Batch:
         finally:
             del error
 
-    def _unsendable(self, value: Any, error: BaseException) -> tuple[int, bytes]:
+    def _unsendable(self, function: Any, value: Any, error: BaseException) -> tuple[int, bytes]:
+        from weft.payload import culprit
+
         try:
-            why = culprit(value, f"the result, a {type(value).__name__}")
+            why = culprit(value, f"a {type(value).__name__}")
         except BaseException:  # noqa: BLE001 - code of the user's
             why = told(error)
-        failure = TaskError(f"it cannot be sent back: {why}; return what it is made from")
+        failure = TaskError(
+            f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from"
+        )
         failure.__cause__ = error
         return self._failure(failure)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weft.executors.ledger import WROTE, Ledger
+from weft.payload import call_name
 
 __all__ = ["Sink", "log_name"]
 
@@ -55,7 +56,4 @@ class Sink:
 
 def log_name(function: Any, pid: int, number: int) -> str:
     """The name of a log file."""
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)[:80]}-{pid}-{number}.log"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', call_name(function))[:80]}-{pid}-{number}.log"

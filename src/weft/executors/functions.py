@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.executors.batch import packed_value
 from weft.executors.worker import FUNCTION, SETTING, Setting
+from weft.payload import call_name
 
 if TYPE_CHECKING:
     from weft.executors.segments import Segment
@@ -67,7 +68,7 @@ class Shelf:
             return known
         packed, segments = packed_value(function)
         known = self._keep(FUNCTION, packed, segments)
-        known.name = known.name or _name(function)
+        known.name = known.name or call_name(function)
         fixed, witness = _fixed(function)
         if fixed:
             known.source = function
@@ -132,12 +133,6 @@ def _bound(kept: dict[Any, Common]) -> None:
             kept.pop(next(iter(kept)), None)
         except RuntimeError:  # another thread has come between
             pass
-
-
-def _name(function: Any) -> str:
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
 # Settings --------------------------------------------------------------------------------------------------

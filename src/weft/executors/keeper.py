@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from weft.executors.ledger import Ledger
-from weft.executors.processes import STATUS, bury, kill_group
+from weft.executors.processes import STATUS, bury, kill_group, lead_session
 from weft.executors.wire import Wire
 from weft.executors.worker import leave, work
 
@@ -36,7 +36,7 @@ GRACE = 0.3  # seconds from SIGTERM to SIGKILL when our parent has gone
 
 def main(control: int) -> None:
     """Fork workers until the other end of the socket `control` is closed."""
-    os.setsid()  # Ctrl-C at the terminal is for our parent only
+    lead_session()  # Ctrl-C at the terminal is for our parent only
     wire = Wire(socket.socket(fileno=control))
     keeper = _Keeper(wire)
     if select.select([wire], [], [], 0)[0]:  # somebody waits for the first worker already
@@ -161,7 +161,7 @@ def become_worker(
         inherited: functions that cannot be sent, by their ids.
     """
     try:
-        os.setsid()  # a process group of its own, so that what it starts can be ended with it
+        lead_session()  # a process group of its own, so that what it starts can be ended with it
         os.set_inheritable(wire, False)  # noqa: FBT003
         atexit._clear()  # after a fork: those are the parent's
         _take_streams(output, errors)

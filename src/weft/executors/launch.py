@@ -144,7 +144,11 @@ def _python(code: str, moves: Sequence[tuple[int, int, int]]) -> int:
     """Start an interpreter like this one that finds what this one finds."""
     path = [entry if entry else os.getcwd() for entry in sys.path]
     command = [sys.executable, *_flags(), "-c", f"import sys; sys.path[:] = {path!r}; {code}"]
-    return os.posix_spawn(sys.executable, command, os.environ, file_actions=moves)
+    try:
+        # In a session of its own from its very first moment: Ctrl-C at the terminal is not for it.
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=moves, setsid=True)
+    except NotImplementedError:  # this C library cannot; then it does so itself, as soon as it can
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=moves)
 
 
 def _flags() -> list[str]:

@@ -19,7 +19,7 @@ from weft.errors import ArgumentError, ChoiceError
 from weft.executors.batch import SMALL, packed_value
 from weft.executors.launch import KEEPER, STARTS, Start
 from weft.executors.tasks import LocalFuture, Sweep
-from weft.payload import pack, unpackable_arguments
+from weft.payload import call_name, pack
 
 if TYPE_CHECKING:
     from weft.executors.pool import Pool
@@ -210,9 +210,9 @@ class LocalExecutor(Executor):
             function = pool.shelf.function(fn)
             calls, plain = _packed_calls(rows, len(iterables) == 1)
         except _BadCallError as bad:
-            raise unpackable_arguments(_name_of(fn), bad.args_of_call, {}, bad.error, fn) from bad.error
+            raise _refusal(call_name(fn), bad.args_of_call, {}, bad.error, fn) from bad.error
         except Exception as error:
-            raise unpackable_arguments(_name_of(fn), (), {}, error, fn) from error
+            raise _refusal(call_name(fn), (), {}, error, fn) from error
         sweep: Sweep[T] = Sweep(function, pool.shelf.setting(), calls, plain, self._terms)
         sweep.chunk = chunksize or 0
         sends, wake = pool.accept(sweep)
@@ -252,9 +252,9 @@ class LocalExecutor(Executor):
         self, error: Exception, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Refuse what cannot be sent; unless workers are forked: then a new one has it all."""
-        name = _name_of(fn)
+        name = call_name(fn)
         if self._pool.options.start != "fork":
-            raise unpackable_arguments(name, args, kwargs, error, fn) from error
+            raise _refusal(name, args, kwargs, error, fn) from error
         return self._pool.shelf.unpackable_function(partial(fn, *args, **kwargs) if args or kwargs else fn, name)
 
     def __reduce__(self) -> NoReturn:
@@ -264,6 +264,14 @@ class LocalExecutor(Executor):
 
     def __repr__(self) -> str:
         return f"<LocalExecutor {self.name!r}>"
+
+
+def _refusal(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception, function: Callable[..., Any]
+) -> ArgumentError:
+    from weft.payload import unpackable_arguments
+
+    return unpackable_arguments(name, args, kwargs, error, function)
 
 
 def _read(where: str, words: dict[str, Any]) -> Resources:
@@ -315,7 +323,7 @@ def _packed_initializer(initializer: Callable[..., object] | None, initargs: tup
     try:
         return pack((initializer, tuple(initargs)))
     except Exception as error:
-        raise unpackable_arguments(_name_of(initializer), tuple(initargs), {}, error, initializer) from error
+        raise _refusal(call_name(initializer), tuple(initargs), {}, error, initializer) from error
 
 
 def _here() -> str | None:
@@ -323,10 +331,6 @@ def _here() -> str | None:
         return os.getcwd()
     except OSError:
         return None
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
 class _BadCallError(Exception):

@@ -6,7 +6,7 @@ import os
 import signal
 import struct
 
-__all__ = ["STATUS", "UNKNOWN", "bury", "kill_group"]
+__all__ = ["STATUS", "UNKNOWN", "bury", "kill_group", "lead_session"]
 
 STATUS = struct.Struct("<q")  # a pid, or a status
 UNKNOWN = -1  # the status of a process of which nobody can tell any more how it ended
@@ -33,3 +33,9 @@ def kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def lead_session() -> None:
+    """Be in a session, and so in a process group, of one's own; out of reach of the terminal."""
+    if os.getsid(0) != os.getpid():
+        os.setsid()

@@ -178,12 +178,11 @@ class Supervisor:
         if self._arrange():
             return True
         # Last, since it wakes those who wait, and then they and this thread compete for the interpreter.
-        deliveries, self._deliveries = self._deliveries, []
-        for delivery, files in deliveries:
-            self._publish(delivery, files)
-        if deliveries and (self._retried or self.pool.closed):
-            self._retried = False
-            return False  # there may be more to do, or nothing at all
+        if self._deliveries:
+            self._publish_all()
+            if self._retried or self.pool.closed:
+                self._retried = False
+                return False  # there may be more to do, or nothing at all
         for file, _ in self._poll.poll(self._timeout()):
             act = self._watched.get(file)
             if act is not None:
@@ -191,6 +190,12 @@ class Supervisor:
         if self._due <= time.monotonic():
             self._tend()
         return False
+
+    def _publish_all(self) -> None:
+        # In a frame of its own, which is gone while the thread sleeps: nothing of a result stays here.
+        deliveries, self._deliveries = self._deliveries, []
+        for delivery, files in deliveries:
+            self._publish(delivery, files)
 
     def _arrange(self) -> bool:
         """Have work given out, workers started and sent away; True when all is over."""

@@ -2,7 +2,7 @@
 
 * values:   `pack`, `pack_apart` (large buffers beside the stream), `unpack`, `by_value` (for a ``__reduce__``)
 * failures: `pack_failure`, `unpack_failure`: an exception and its traceback
-* blame:    `culprit`, `unpackable_arguments`: which part of a value it is that cannot travel
+* blame:    `culprit`, `unpackable_arguments`: which part of a value it is that cannot travel; `call_name`
 
 Importing it costs little: workers do so before they start. Blame is imported when there is some.
 """
@@ -10,6 +10,7 @@ Importing it costs little: workers do so before they start. Blame is imported wh
 from typing import TYPE_CHECKING, Any
 
 from weft.payload.failures import pack_failure, unpack_failure
+from weft.payload.names import call_name
 from weft.payload.packing import by_value, pack, pack_apart, unpack
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "by_value",
+    "call_name",
     "culprit",
     "pack",
     "pack_apart",
