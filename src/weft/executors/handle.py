@@ -60,6 +60,7 @@ class Handle:
 
     def add(self, part: Part, now: float) -> None:
         """Note what it is about to be sent."""
+        part.worker = self
         part.first = self.next
         part.half = (self.parts[-1].half ^ 1) if self.parts else 0
         # Rows tell by their kind that they are complete.

@@ -330,6 +330,8 @@ class Pool:
         function = head._function if isinstance(head, LocalFuture) else head.function
         if function.seconds is not None and most * function.seconds < PETTY:
             most = int(PETTY / max(function.seconds, 1e-9))  # not worth sharing out
+        if function.id not in handle.known:
+            most = 1  # it has to be brought in there first, with all that it imports: nobody is to wait behind that
         most = min(ROWS, most)
         if self.options.max_tasks is not None:
             most = min(most, self.options.max_tasks - handle.total)
@@ -370,7 +372,7 @@ class Pool:
         each = sweep.function.seconds
         count = 1 if each is None else int(min(most, max(1, WORTH // max(each, 1e-9))))
         if sweep.chunk:
-            count = min(sweep.chunk, ROWS)
+            count = min(sweep.chunk, ROWS if self.options.max_tasks is None else most)
         start, stop, terms = sweep.spans.popleft()
         if not sweep.plain:
             count = _fitting(sweep.calls, start, min(stop, start + count)) - start
@@ -431,6 +433,8 @@ class Pool:
         count, part.size = part.size - index, min(part.size, index)
         if count <= 0:
             return
+        assert part.worker is not None
+        part.worker.total -= count
         if isinstance(part, Span):
             sweep = part.sweep
             if not sweep.over:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from weft.executors.functions import Common
+    from weft.executors.handle import Handle
     from weft.executors.pool import Pool
     from weft.executors.segments import Segment
     from weft.executors.terms import Terms
@@ -229,6 +230,7 @@ def _one_by_one(values: list[Any]) -> Iterator[Any]:
 class Part:
     """Tasks that were sent to a worker in one message; the first has the number `first`."""
 
+    worker: Handle | None = None
     first = 0
     half = 0
     seconds = 0.0  #: How long it is expected to take in all.
