@@ -342,8 +342,10 @@ class _BadCallError(Exception):
 
 def _packed_calls(rows: list[Any], single: bool) -> tuple[list[Any], bool]:
     """The calls of a map, and whether they are the single arguments themselves."""
-    if single and _PLAIN.issuperset(map(type, rows)) and _are_small(rows):
-        return rows, True
+    if single:
+        kinds = set(map(type, rows))
+        if kinds <= _PLAIN and (kinds.isdisjoint((str, bytes)) or _are_small(rows)):
+            return rows, True
     calls: list[Any] = []
     for row in rows:
         args = (row,) if single else row

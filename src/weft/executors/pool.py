@@ -78,6 +78,8 @@ class Pool:
         self.gathering = False  # what is queued may wait for more, but not for long
         self.doubt = False  # something may have been cut short: mend it
         self._came = 0.0  # when a task came last
+        self._streaming = False  # right after another one
+        self._gathers_since = 0.0
         self._told = False  # the supervisor has been woken for what is in the queue
         self._queue: deque[Task | Sweep[Any]] = deque()
         self._queued = 0  # calls in the queue; those that were cancelled count until they are met
@@ -98,8 +100,9 @@ class Pool:
                 return [], False
             if single:
                 before, self._came = self._came, time.monotonic()
+                self._streaming = self._came - before < BURST
                 seconds = task._function.seconds  # type: ignore[union-attr]
-                if self._came - before < BURST and seconds is not None and seconds < TINY:
+                if self._streaming and seconds is not None and seconds < TINY:
                     wake, self._told = not self._told, True
                     return [], wake
             gathering = self.gathering
@@ -265,18 +268,23 @@ class Pool:
         return None
 
     def _can_wait(self, function: Common) -> bool:
-        """Whether what is queued is worth no message of its own, and another is about to come back.
+        """Whether what is queued is worth no message of its own yet, and more is about to come.
 
-        As Nagle has it for small packets (RFC 896): with something under way, a little more is gathered meanwhile; here
-        for `LOOK` seconds at most.
+        As Nagle has it for small packets (RFC 896): while something is under way, a little more is gathered; and, as
+        network cards have it, while more keeps coming in. For `LOOK` seconds at most.
         """
-        if function.seconds is None or self._queued * function.seconds > PETTY:
-            return False
-        now = time.monotonic()
-        for handle in self.handles:
-            if handle.parts and handle.parts[-1].seconds < WORTH and now - handle.parts[0].sent_at < LOOK:
-                self.gathering = True
-                return True
+        if function.seconds is not None and self._queued * function.seconds < PETTY:
+            now = time.monotonic()
+            streaming = self._streaming and now - self._came < 2 * BURST
+            if streaming or any(
+                handle.parts and handle.parts[-1].seconds < WORTH and now - handle.parts[0].sent_at < LOOK
+                for handle in self.handles
+            ):
+                self._gathers_since = self._gathers_since or now
+                if now - self._gathers_since < LOOK:
+                    self.gathering = True
+                    return True
+        self._gathers_since = 0.0
         return False
 
     def _suits(self, handle: Handle, terms: Terms, function: Common) -> bool:

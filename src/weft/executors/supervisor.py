@@ -23,7 +23,7 @@ from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
 from weft.executors.launch import launch
 from weft.executors.ledger import Ledger, make_file
-from weft.executors.pool import LOOK, MOST_VAIN, Delivery, Pool, Sends
+from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
 from weft.executors.processes import UNKNOWN
 from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
 from weft.executors.terms import environment
@@ -38,6 +38,7 @@ __all__ = ["Supervisor"]
 
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL for a task that is stopped
 ABORT_GRACE = 0.4  # the same after Ctrl-C: all is to be over within a second
+GATHER = 0.0001  # for more tiny tasks to come in
 LOST_GRACE = 0.2  # for the end of a worker that has closed its connection
 LEAVE_GRACE = 5.0  # for exit handlers and threads of a worker that leaves
 PIPE = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -183,7 +184,13 @@ class Supervisor:
             if self._retried or self.pool.closed:
                 self._retried = False
                 return False  # there may be more to do, or nothing at all
-        for file, _ in self._poll.poll(self._timeout()):
+        if self.pool.gathering:
+            time.sleep(GATHER)  # poll() knows nothing shorter than a millisecond
+            self._due = math.inf
+            events = self._poll.poll(0)
+        else:
+            events = self._poll.poll(self._timeout())
+        for file, _ in events:
             act = self._watched.get(file)
             if act is not None:
                 act()
@@ -224,8 +231,6 @@ class Supervisor:
                     due = min(due, handle.kill_at)
                 if handle.parts:
                     due = min(due, self.pool.next_look(handle, now))
-            if self.pool.gathering:
-                due = min(due, now + LOOK)
         self._due = due
         return None if due == math.inf else max(0.0, due - now) * 1000
 
