@@ -113,6 +113,7 @@ def test_early_results_of_a_batch_arrive_while_a_later_task_blocks(stage):
     assert [future.result(PATIENCE) for future in futures] == list(range(MANY))
 
 
+@pytest.mark.slow
 def test_early_results_arrive_while_a_later_task_holds_the_interpreter_in_c_code(stage):
     executor, gate, at = stage.executor(1), stage.gate(), MANY // 2
     teach(executor, zoo.hang_in_c_at, -1, at, gate)

@@ -193,6 +193,7 @@ def test_children_and_grandchildren_are_gone_with_their_task(executor, stage, st
     assert [ended(int(pid)) for pid in ledger.lines()] == [True, True]
 
 
+@pytest.mark.slow
 def test_shutdown_with_kills_pending_ends(stage):
     executor, gate = stage.unkept_executor(2), stage.gate()
     futures = [executor.submit(zoo.hang_stubbornly, gate) for _ in range(2)]

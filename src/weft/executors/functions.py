@@ -19,6 +19,7 @@ from contextvars import Context, ContextVar, copy_context
 from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from weft.executors.batch import packed_value
 from weft.executors.worker import FUNCTION, SETTING, Setting
@@ -35,7 +36,7 @@ MOST = 256  # kept of each kind; what is older is packed again when it comes aga
 class Common:
     """A function or a setting that workers are told of once."""
 
-    __slots__ = ("id", "kind", "name", "packed", "seconds", "segments", "source", "witness")
+    __slots__ = ("__weakref__", "id", "kind", "name", "packed", "seconds", "segments", "source", "witness")
 
     def __init__(self, number: int, kind: int, packed: Any, segments: list[Segment]) -> None:
         self.id = number
@@ -58,7 +59,7 @@ class Shelf:
         self._numbers = itertools.count(1)
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
-        self._unpackable: dict[int, Callable[..., Any]] = {}
+        self._unpackable: WeakValueDictionary[int, Common] = WeakValueDictionary()
         self._last: _Surroundings | None = None
 
     def function(self, function: Callable[..., Any]) -> Common:
@@ -77,24 +78,21 @@ class Shelf:
             _bound(self._by_identity)
         return known
 
-    def unpackable_function(self, function: Callable[..., Any], name: str) -> Common:
-        """A function that only a worker has that is forked from now on."""
+    def unpackable_function(self, function: Callable[..., Any], name: str, *, again: bool) -> Common:
+        """A function that only a worker has that is forked from now on; `again`: it may come again."""
         known = self._by_identity.get(id(function))
         if known is None or known.source is not function or known.packed is not None:
             known = Common(next(self._numbers), FUNCTION, None, [])
             known.source, known.name = function, name
-            self._unpackable[known.id] = function
-            self._by_identity[id(function)] = known
-            _bound(self._by_identity)
+            self._unpackable[known.id] = known
+            if again:
+                self._by_identity[id(function)] = known
+                _bound(self._by_identity)
         return known
 
     def unpackable(self) -> dict[int, Callable[..., Any]]:
-        """Those functions, by id."""
-        return dict(self._unpackable)
-
-    def done_with(self, function: Common) -> None:
-        """A function that only one task had."""
-        self._unpackable.pop(function.id, None)
+        """Those functions, by id: as long as there is a task of theirs, or they are known to come again."""
+        return {number: known.source for number, known in list(self._unpackable.items())}
 
     def setting(self) -> Common:
         """What a task that is submitted now, by this thread, inherits."""

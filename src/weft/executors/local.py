@@ -22,6 +22,7 @@ from weft.executors.tasks import LocalFuture, Sweep
 from weft.payload import call_name, pack
 
 if TYPE_CHECKING:
+    from weft.executors.functions import Common
     from weft.executors.pool import Pool
     from weft.executors.supervisor import Supervisor
     from weft.resources import Resources
@@ -171,7 +172,7 @@ class LocalExecutor(Executor):
                 if not call or len(call) > SMALL:
                     call, segments = packed_value((args, kwargs))
         except Exception as error:  # noqa: BLE001 - pickling runs code of the user's
-            function, call, segments = self._unpackable(error, fn, args, kwargs), b"", ()
+            function, call, segments = self._unpackable(error, fn, args, kwargs)
         task: LocalFuture[T] = LocalFuture(pool, function, shelf.setting(), call, segments, self._terms)
         sends, wake = pool.accept(task)
         if sends:
@@ -250,12 +251,17 @@ class LocalExecutor(Executor):
 
     def _unpackable(
         self, error: Exception, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    ) -> tuple[Common, Any, Any]:
         """Refuse what cannot be sent; unless workers are forked: then a new one has it all."""
         name = call_name(fn)
         if self._pool.options.start != "fork":
             raise _refusal(name, args, kwargs, error, fn) from error
-        return self._pool.shelf.unpackable_function(partial(fn, *args, **kwargs) if args or kwargs else fn, name)
+        shelf = self._pool.shelf
+        try:
+            call, segments = packed_value((args, kwargs)) if args or kwargs else (b"", [])
+        except Exception:  # noqa: BLE001 - it is the arguments: they go along with the function, to this one task
+            return shelf.unpackable_function(partial(fn, *args, **kwargs), name, again=False), b"", ()
+        return shelf.unpackable_function(fn, name, again=True), call, segments
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
