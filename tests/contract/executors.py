@@ -145,11 +145,12 @@ THREADS = STDLIB | {
 
 CANDIDATES = [
     Candidate("threads", ThreadPoolExecutor, frozenset(THREADS)),
-    Candidate("processes-fork", process_pool("fork"), frozenset(PROCESS_POOL)),
+    Candidate("processes-fork", process_pool("fork"), frozenset(PROCESS_POOL), slow=True),
     Candidate(
         "processes-forkserver",
         process_pool("forkserver"),
         frozenset(PROCESS_POOL | {Not("no guard", "workers import the script")}),
+        slow=True,
     ),
     Candidate("local-forkserver", weft_executor("LocalExecutor", start="forkserver")),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
@@ -157,6 +158,7 @@ CANDIDATES = [
         "local-fork",
         weft_executor("LocalExecutor", start="fork"),
         frozenset(nots("a worker forked for it has it without pickling", "pickling")),
+        slow=True,
     ),
 ]
 

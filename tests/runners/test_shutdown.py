@@ -10,7 +10,7 @@ import pytest
 from hand import PATIENCE
 from runners.zoo import add, describe, fail
 from weft import ConcurrentRunner, task
-from weft.errors import ClosedError, DeadlockError
+from weft.errors import ArgumentError, ClosedError, DeadlockError
 
 EVERYWHERE = pytest.mark.parametrize("executor", [None, "threads"], ids=["processes", "threads"])
 
@@ -242,3 +242,11 @@ def test_inside_a_call_it_is_refused_instead_of_hanging(schedule):
         assert isinstance(outcome, DeadlockError)
         with pytest.raises(DeadlockError, match="shut the runner down where it was made"):
             run.shutdown()
+
+
+@pytest.mark.parametrize("schedule", [False, True])
+def test_a_call_in_a_process_cannot_take_its_runner_along(schedule):
+    with ConcurrentRunner(schedule) as run:
+        with pytest.raises(ArgumentError, match=r"variable 'run' .*: a ConcurrentRunner cannot travel"):
+            run(lambda: run.shutdown()).result(PATIENCE)
+        run._calls.take_failures()

@@ -169,6 +169,8 @@ def _fork(files: Files, inherited: Mapping[int, Callable[..., Any]]) -> int:
         from weft.executors.keeper import become_worker
 
         signal.set_wakeup_fd(-1)
+        if (server := sys.modules.get("multiprocessing.forkserver")) is not None:
+            server._forkserver.__init__()  # what it knows of is a child of our parent
         become_worker(*files, inherited=inherited)
     finally:
         os._exit(1)
