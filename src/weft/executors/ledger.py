@@ -14,7 +14,7 @@ done (their outcomes are here), and which have not been begun. And it can say, h
 processor may let such a load overtake the store before it, so that each sees the old value of the other. But a store
 becomes visible within microseconds, and the executor looks at STARTED only a millisecond after it stored LIMIT
 (`DELAY`): if it has not moved since, no task from LIMIT on has been begun or will be. Rejected: a lock for both (a
-system-wide name, 0.3 µs a task, and left locked by a worker that is killed), a byte in a pipe for each task (0.9 µs),
+system-wide name, and left locked by a worker that is killed), a byte in a pipe for each task (0.9 µs),
 and a thread in the worker that answers (it cannot while a task holds the interpreter lock in C).
 
 Rows of one half are only ever appended to until the executor has all of that batch, so it never reads what is being
