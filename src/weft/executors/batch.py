@@ -78,9 +78,9 @@ class Batch:
                 self._next = number
                 return False
             cells[SINCE] = now
-            if sink is not None:
-                sink.begin(function, number)
             try:
+                if sink is not None:
+                    sink.begin(function, number)
                 if plain:
                     outcome = new_context().run(function, call)
                 elif call:

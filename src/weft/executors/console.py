@@ -57,7 +57,14 @@ class Relay(Output):
     """To where this process writes, whole lines at a time, so that the lines of several workers do not mix."""
 
     def __init__(self) -> None:
-        ends = [os.pipe()] if _one_place() else [os.pipe(), os.pipe()]
+        ends = [os.pipe()]
+        if not _one_place():
+            try:
+                ends.append(os.pipe())
+            except OSError:
+                for end in ends[0]:
+                    os.close(end)
+                raise
         self.ours = tuple(ours for ours, _ in ends)
         self.its = (ends[0][1], ends[-1][1])
         self._streams = {ours: _Stream(name) for ours, name in zip(self.ours, ("stdout", "stderr"), strict=False)}

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from weft.executors.ledger import Ledger
 from weft.executors.processes import STATUS, bury, kill_group, lead_session
-from weft.executors.wire import Wire
+from weft.executors.wire import Wire, readable
 from weft.executors.worker import leave, work
 
 __all__ = ["become_worker", "main"]
@@ -39,7 +39,7 @@ def main(control: int) -> None:
     lead_session()  # Ctrl-C at the terminal is for our parent only
     wire = Wire(socket.socket(fileno=control))
     keeper = _Keeper(wire)
-    if select.select([wire], [], [], 0)[0]:  # somebody waits for the first worker already
+    if readable(wire):  # somebody waits for the first worker already
         keeper.hear()
     import weft.payload.cloud  # noqa: F401 - with cloudpickle: once, here, and not in each worker
 
@@ -135,7 +135,7 @@ class _Keeper:
             kill_group(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE
         while self._status and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._woken], [], [], left)[0]:
+            if readable(self._woken, left):
                 os.read(self._woken, 4096)
             self._bury()
         if self._guarded:

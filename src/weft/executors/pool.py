@@ -401,7 +401,7 @@ class Pool:
             handle.quiet_since = time.monotonic()
             handle.noted = -1
             known = part.first + part.delivered - number  # of these, a look has found so many before
-            delivery = self._deliver(handle, part, outcomes[known:] if known else outcomes)
+            delivery = self._deliver(part, outcomes[known:] if known else outcomes)
             if outcomes:
                 _learn(part, number - part.first, len(outcomes), seconds)
             if ended:
@@ -417,8 +417,8 @@ class Pool:
             delivery.sends = self.decide()
             return delivery
 
-    def _deliver(self, handle: Handle, part: Part, outcomes: list[Any]) -> Delivery:
-        delivery = Delivery(handle, part, part.delivered, outcomes)
+    def _deliver(self, part: Part, outcomes: list[Any]) -> Delivery:
+        delivery = Delivery(part, part.delivered, outcomes)
         part.delivered += len(outcomes)
         return delivery
 
@@ -489,7 +489,7 @@ class Pool:
         """Look at what a worker has written down. Called a while after it was heard of last, and then again."""
         with self.lock:
             part = handle.parts[0]
-            delivery = self._deliver(handle, part, _written(handle, part))
+            delivery = self._deliver(part, _written(handle, part))
             started = handle.started()
             # It has not moved since the last look: in the middle of a task, or before the first of this part.
             stuck = handle.noted == started and not 0 <= started - part.first < part.delivered
@@ -568,7 +568,7 @@ class Pool:
             burial = Burial()
             if handle.parts:
                 part = handle.parts[0]
-                burial.delivery = self._deliver(handle, part, _written(handle, part))
+                burial.delivery = self._deliver(part, _written(handle, part))
                 self._blame(handle, part, burial)
                 for later in reversed(list(handle.parts)[1:]):
                     self._put_back(later, 0)
@@ -592,7 +592,6 @@ class Pool:
             return
         burial.part, burial.index = part, index
         burial.doom = handle.doomed.get(number)
-        burial.killed = number in handle.doomed
 
     def mend(self) -> Sends:
         """Make whole what a Ctrl-C in the thread of a caller may have cut short."""
@@ -609,8 +608,7 @@ class Pool:
 class Delivery:
     """Outcomes of tasks of one part, from an index on, that are to be published."""
 
-    def __init__(self, handle: Handle, part: Part, index: int, outcomes: list[Any]) -> None:
-        self.handle = handle
+    def __init__(self, part: Part, index: int, outcomes: list[Any]) -> None:
         self.part = part
         self.index = index
         self.outcomes = outcomes
@@ -626,7 +624,6 @@ class Burial:
     part: Part | None = None
     index: int | None = None  #: Of the task that died with it.
     doom: BaseException | None = None  #: What that task is to end with, when it was stopped for it.
-    killed = False  #: Whether it was stopped.
 
 
 def _written(handle: Handle, part: Part) -> list[Any]:

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
@@ -27,7 +28,7 @@ from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
 from weft.executors.processes import UNKNOWN
 from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
 from weft.executors.terms import environment
-from weft.executors.wire import Wire, pair
+from weft.executors.wire import Wire, pair, readable
 from weft.executors.worker import Config
 from weft.payload import unpack, unpack_failure
 
@@ -65,6 +66,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Have it look at what is to be done."""
+        # All under the lock, so that the file is not closed, and its number given to another one, in between.
         with self.pool.lock:
             if self._wake < 0:  # it has ended
                 return
@@ -278,20 +280,20 @@ class Supervisor:
 
     def _start(self, kind: Kind) -> None:
         options = self.pool.options
-        ours, its = pair()
-        memory = make_file()
-        try:
+        with ExitStack() as kept, ExitStack() as lent:  # each file is closed, whichever of the next cannot be had
+            ours, its = pair()
+            kept.callback(ours.close)
+            lent.callback(its.close)
+            memory = make_file()
+            lent.callback(os.close, memory)
             ledger = Ledger(memory)
+            kept.callback(ledger.close)
             output = open_output(options.capture)
+            kept.callback(output.close)
+            lent.callback(output.started)
             inherited = self.pool.shelf.unpackable() if options.start == "fork" else {}
             child = launch(options.start, its, memory, *output.its, inherited)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            its.close()
-            os.close(memory)
-        output.started()
+            kept.pop_all()
         handle = Handle(child, Wire(ours), ledger, kind, output, frozenset(inherited))
         environ = environment(*kind, options.environ)
         config = Config(options.setting, environ, options.initializer, options.capture, options.show_locals)
@@ -342,7 +344,7 @@ class Supervisor:
             return
         # What it sent before it died is in the wire; a child that it has left may hold the other end open.
         wire = handle.wire
-        while select.select([wire], [], [], 0)[0] and wire.fileno() in self._watched:
+        while wire.fileno() in self._watched and readable(wire):
             self._hear(handle)
         handle.output.settle()
         for file in (wire.fileno(), handle.child.sentinel, *handle.output.ours):
@@ -422,7 +424,7 @@ class Supervisor:
                     task._pool, task._payload, task._segments = None, b"", ()
                     conclude(task, outcome)
                 else:
-                    self._end(delivery, task, index, self._value(outcome, segments, part, index))
+                    self._end(part, index, self._value(outcome, segments, part, index))
                 index += 1
             return
         assert isinstance(part, Span)
@@ -468,9 +470,10 @@ class Supervisor:
 
         return Path(self.pool.options.capture, text)
 
-    def _end(self, delivery: Delivery, task: LocalFuture[Any], index: int, value: Any) -> None:
+    def _end(self, part: Singles, index: int, value: Any) -> None:
+        task = part.tasks[index]
         failed = type(value) is Failed
-        if failed and self._once_more(delivery.part, index, value.error):
+        if failed and self._once_more(part, index, value.error):
             return
         task._pool, task._payload, task._segments = None, b"", ()
         if failed:
@@ -480,12 +483,11 @@ class Supervisor:
 
     def _fail(self, handle: Handle, part: Part, index: int, error: BaseException) -> None:
         """A task has ended with its worker."""
-        delivery = Delivery(handle, part, index, [])
         if isinstance(part, Singles):
             number, pid = part.first + index, handle.child.pid
             log = handle.output.log(handle.ledger, number, pid)
             part.tasks[index]._told().log = log
-            self._end(delivery, part.tasks[index], index, Failed(error))
+            self._end(part, index, Failed(error))
         elif isinstance(part, Span) and not self._once_more(part, index, error):
             part.sweep.put(part.start + index, [Failed(error)])
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-__all__ = ["Wire", "pair"]
+__all__ = ["Wire", "pair", "readable"]
 
 HEADER = struct.Struct("<II")
 FILES_AT_ONCE = 200  # the kernel takes 253 (SCM_MAX_FD)
@@ -28,6 +29,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     return ends
+
+
+def readable(file: int | Wire, seconds: float = 0) -> bool:
+    """Whether there is something to read, or comes so many seconds from now at most. Unlike select(), for any file."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Wire:
