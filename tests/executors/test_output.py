@@ -20,13 +20,10 @@ def write_everywhere() -> None:
     print("last", flush=True)
 
 
-def write_lines(name: str, count: int) -> None:
-    for number in range(count):
-        for letter in f"{name} {number} " + name * 200:
-            sys.stdout.write(letter)
-        sys.stdout.write("\n")
-        if number % 7 == 0:
-            sys.stdout.flush()
+def write_in_two_halves(gate) -> None:
+    print("one ", end="", flush=True)
+    gate.wait()
+    print("line", flush=True)
 
 
 def write_and_die() -> None:
@@ -39,7 +36,7 @@ EVERYTHING = "Python\nerror\nC\nchild\nlast\n"
 CONSOLE = """
 import sys
 sys.path[:0] = {path!r}
-from executors.test_output import write_everywhere, write_lines
+from executors.test_output import write_everywhere
 from weft.executors import LocalExecutor
 with LocalExecutor(2, start={start!r}) as ex:
     {body}
@@ -68,13 +65,19 @@ def test_the_two_streams_stay_apart_where_they_go_to_two_places(start):
     assert (ended.stdout, ended.stderr) == ("Python\nC\nchild\nlast\n", "error\n")
 
 
-def test_lines_of_several_workers_are_not_torn(start):
-    body = "[f.result() for f in [ex.submit(write_lines, name, 200) for name in 'abab']]"
-    ended = console(start, body, stdout=subprocess.PIPE)
-    whole = {f"{name} {number} " + name * 200 for name in "ab" for number in range(200)}
-    lines = ended.stdout.splitlines()
-    assert len(lines) == 800
-    assert set(lines) == whole
+def test_lines_of_several_workers_are_not_torn(stage, capsys):
+    executor, gate = stage.executor(2), stage.gate()
+    halves = executor.submit(write_in_two_halves, gate)
+    gate.arrived()
+    executor.submit(print, "another line").result(PATIENCE)
+    gate.open()
+    halves.result(PATIENCE)
+    assert capsys.readouterr().out == "another line\none line\n"
+
+
+def test_what_a_task_leaves_without_an_end_of_line_appears_when_it_ends(stage, capsys):
+    stage.executor(1).submit(print, "no end", end="").result(PATIENCE)
+    assert capsys.readouterr().out == "no end"
 
 
 def test_output_goes_where_the_script_has_redirected_it(stage, capsys):
