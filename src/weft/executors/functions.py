@@ -48,6 +48,11 @@ class Common:
         self.witness: _Witness | None = None  # for a function that travels by value
         self.seconds: float | None = None  # how long a call takes; None: it has not been seen yet
 
+    def learn(self, seconds: float) -> None:
+        """Calls have taken so long each: more counts at once, less little by little."""
+        known = self.seconds
+        self.seconds = seconds if known is None or seconds > known else (known + seconds) / 2
+
 
 class Shelf:
     """All that is known of the functions and settings of one executor.

@@ -54,7 +54,7 @@ class Handle:
         self.kill_at = 0.0  # when SIGKILL follows
         self.lost = False  # it cannot be talked to any more
         self.cut_off = False  # it was killed for that
-        self.release()
+        ledger.cells[LIMIT] = NO_LIMIT
 
     # What it works at ----------------------------------------------------------------------------------------
 
@@ -65,7 +65,10 @@ class Handle:
         part.half = (self.parts[-1].half ^ 1) if self.parts else 0
         # Rows tell by their kind that they are complete.
         kinds = self.ledger.halves[part.half].kinds
-        kinds[: part.size] = bytes(part.size)
+        if part.size == 1:
+            kinds[0] = 0
+        else:
+            kinds[: part.size] = bytes(part.size)
         part.sent_at = now
         if not self.parts:
             self.quiet_since = now
@@ -81,7 +84,7 @@ class Handle:
         if len(self.known) > MOST:
             self.known = set(self._inherited)
             news.append((FORGET, 0, b""))
-        for common in part.news():
+        for common in part.news(self.known):
             if common.id not in self.known:
                 self.known.add(common.id)
                 news.append((common.kind, common.id, along(common.packed, common.segments, files)))
@@ -120,8 +123,9 @@ class Handle:
 
     def release(self) -> None:
         """Let it begin what it is sent."""
-        self.ledger.cells[LIMIT] = NO_LIMIT
-        self.held = False
+        if self.held:
+            self.ledger.cells[LIMIT] = NO_LIMIT
+            self.held = False
         self.holds += 1
 
     def close(self) -> None:

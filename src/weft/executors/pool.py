@@ -93,22 +93,41 @@ class Pool:
         with self.lock:
             if self.closed:
                 self.check_open()
-            self._queue.append(task)
-            single = isinstance(task, LocalFuture)
-            self._queued += 1 if single else task.waiting()  # type: ignore[union-attr]
             if not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots:
+                self._enqueue(task)
                 return [], False
-            if single:
+            if isinstance(task, LocalFuture):
                 before, self._came = self._came, time.monotonic()
                 self._streaming = self._came - before < BURST
-                seconds = task._function.seconds  # type: ignore[union-attr]
-                if self._streaming and seconds is not None and seconds < TINY:
-                    wake, self._told = not self._told, True
-                    return [], wake
+                seconds = task._function.seconds
+                if self._streaming:
+                    if seconds is not None and seconds < TINY:
+                        self._enqueue(task)
+                        wake, self._told = not self._told, True
+                        return [], wake
+                elif len(self._idle) == len(self.handles) and not self._queue and not self.starting:
+                    handle = self._idle_for(task._terms, task._function)
+                    if handle is not None:
+                        part = self._alone(task, handle)
+                        return [(handle, part)], part.terms.time is not None
+            self._enqueue(task)
             gathering = self.gathering
             sends = self.decide()
-            timed = (self.gathering and not gathering) or (sends and sends[0][1].terms.time is not None)
-            return sends, bool(self.starting or self.leaving or timed)
+            # Some things are to be done by the clock, and the supervisor sleeps perhaps.
+            timed = any(part.size > 1 or part.terms.time is not None for _, part in sends)
+            return sends, bool(self.starting or self.leaving or timed or (self.gathering and not gathering))
+
+    def _enqueue(self, task: Task | Sweep[Any]) -> None:
+        self._queue.append(task)
+        self._queued += 1 if isinstance(task, LocalFuture) else task.waiting()
+
+    def _alone(self, task: Task, handle: Handle) -> Part:
+        """A part for a worker that has been taken for this task, which has not been in the queue."""
+        part = Singles([task], task._terms)
+        part.seconds = math.inf if task._function.seconds is None else task._function.seconds
+        task._taken = True
+        handle.add(part, self._came)
+        return part
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -211,6 +230,8 @@ class Pool:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
         self._told = self.gathering = False
         sends: Sends = []
+        if not self._queue and not self.closed:
+            return sends
         if self.dropping:  # what is in the queue is about to be cancelled
             self._close_idle()
             return sends
@@ -253,18 +274,27 @@ class Pool:
         if self._can_wait(function):
             return None
         if self._claims.fit(terms):
-            for place in range(len(self._idle) - 1, -1, -1):  # the last to become idle is the warmest
-                handle = self._idle[place]
-                if self._suits(handle, terms, function):
-                    del self._idle[place]
-                    self._claims.take(terms, handle.kind[1])
-                    handle.claimed = terms
-                    return handle
+            if (handle := self._idle_for(terms, function)) is not None:
+                return handle
             self._start_for(terms, function)
         if function.packed is not None and not self.starting:
             for handle in self.handles:
                 if self._is_hungry(handle, terms):
                     return handle
+        return None
+
+    def _idle_for(self, terms: Terms, function: Common) -> Handle | None:
+        """An idle worker for such a task, which is not idle any more."""
+        if not self._claims.fit(terms):
+            return None
+        idle = self._idle
+        for place in range(len(idle) - 1, -1, -1):  # the last to become idle is the warmest
+            handle = idle[place]
+            if self._suits(handle, terms, function):
+                del idle[place]
+                self._claims.take(terms, handle.kind[1])
+                handle.claimed = terms
+                return handle
         return None
 
     def _can_wait(self, function: Common) -> bool:
@@ -292,7 +322,7 @@ class Pool:
         return (
             cpus == terms.cpus
             and len(devices) == terms.gpus
-            and all(device in self._claims.gpus for device in devices)
+            and (not devices or all(device in self._claims.gpus for device in devices))
             and (function.packed is not None or function.id in handle.known)
         )
 
@@ -409,7 +439,7 @@ class Pool:
                 if part.delivered < part.size:  # it has come to LIMIT, and so nothing of what follows will be begun
                     for later in reversed(handle.parts):
                         self._put_back(later, 0)
-                self._put_back(part, part.delivered)
+                    self._put_back(part, part.delivered)
                 if handle.parts:
                     handle.parts[0].sent_at = handle.quiet_since
                 else:
@@ -425,7 +455,8 @@ class Pool:
     def _rest(self, handle: Handle) -> None:
         """It has nothing left to do."""
         handle.release()
-        handle.doomed.clear()
+        if handle.doomed:
+            handle.doomed.clear()
         if handle.claimed is not None:
             self._claims.give_back(handle.claimed, handle.kind[1])
             handle.claimed = None
@@ -608,6 +639,8 @@ class Pool:
 class Delivery:
     """Outcomes of tasks of one part, from an index on, that are to be published."""
 
+    __slots__ = ("index", "kill", "outcomes", "part", "scalar", "sends")
+
     def __init__(self, part: Part, index: int, outcomes: list[Any]) -> None:
         self.part = part
         self.index = index
@@ -642,8 +675,11 @@ def _written(handle: Handle, part: Part) -> list[Any]:
 
 def _learn(part: Part, index: int, count: int, seconds: float) -> None:
     """Work out how long calls of a function take: more at once, less little by little."""
-    functions = part.functions(index, count)
     each = seconds / count
+    if count == 1:
+        part.function(index).learn(each)
+        return
+    functions = part.functions(index, count)
     if len(functions) > 1:
         expected = sum(function.seconds or 0.0 for function in functions)
         for function in functions:
@@ -654,10 +690,7 @@ def _learn(part: Part, index: int, count: int, seconds: float) -> None:
                 function.seconds += (share - function.seconds) / 4
         return
     for function in functions:
-        if function.seconds is None or each > function.seconds:
-            function.seconds = each
-        else:
-            function.seconds += (each - function.seconds) / 2
+        function.learn(each)
 
 
 def _vainly(part: Part, index: int) -> int:

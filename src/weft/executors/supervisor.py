@@ -59,7 +59,8 @@ class Supervisor:
             os.set_blocking(end, False)
         self._watch(self._woken, self._drain_wake)
         self._deliveries: list[tuple[Delivery, list[int] | None]] = []  # to be published
-        self._retried = False  # something is in the queue again
+        self._outputs: set[int] = set()  # of the watched files, those that are read before all others
+        self._roused = True  # there may be more to do than messages bring with them
         self._due = math.inf  # when the next thing is due, by time.monotonic
 
     # From any thread ------------------------------------------------------------------------------------------
@@ -178,27 +179,40 @@ class Supervisor:
 
     def _turn(self) -> bool:
         """One round; True when all is over."""
-        if self._arrange():
-            return True
+        pool = self.pool
+        # A message brings with it what is to be sent next; all else that may be to do is marked by one of these.
+        if self._roused or pool.closed or pool.gathering or pool.starting or pool.leaving or pool.doubt:
+            self._roused = False
+            if self._arrange():
+                return True
+        timeout = self._timeout()
         # Last, since it wakes those who wait, and then they and this thread compete for the interpreter.
         if self._deliveries:
             self._publish_all()
-            if self._retried or self.pool.closed:
-                self._retried = False
+            if self._roused or pool.closed:
                 return False  # there may be more to do, or nothing at all
-        if self.pool.gathering:
+            if timeout is not None:  # that took a while
+                timeout = self._timeout()
+        if pool.gathering:
             time.sleep(GATHER)  # poll() knows nothing shorter than a millisecond
             self._due = math.inf
-            events = self._poll.poll(0)
-        else:
-            events = self._poll.poll(self._timeout())
+            timeout = 0
+        self._act(self._poll.poll(timeout))
+        if self._due <= time.monotonic():
+            self._roused = True
+            self._tend()
+        return False
+
+    def _act(self, events: list[tuple[int, int]]) -> None:
+        """See to the files that have something to say."""
+        if len(events) > 1:
+            # What a task has written comes before its outcome. A worker writes first and sends then, and poll() looks
+            # at the wire first, since that was registered first; so where it finds an outcome, it finds the output.
+            events.sort(key=lambda event: event[0] not in self._outputs)
         for file, _ in events:
             act = self._watched.get(file)
             if act is not None:
                 act()
-        if self._due <= time.monotonic():
-            self._tend()
-        return False
 
     def _publish_all(self) -> None:
         # In a frame of its own, which is gone while the thread sleeps: nothing of a result stays here.
@@ -225,16 +239,17 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         """Milliseconds until something is due."""
-        now = time.monotonic()
+        now = 0.0
         due = math.inf
         with self.pool.lock:
             for handle in self.pool.handles:
                 if handle.kill_at:
                     due = min(due, handle.kill_at)
                 if handle.parts:
+                    now = now or time.monotonic()
                     due = min(due, self.pool.next_look(handle, now))
         self._due = due
-        return None if due == math.inf else max(0.0, due - now) * 1000
+        return None if due == math.inf else max(0.0, due - time.monotonic()) * 1000
 
     def _tend(self) -> None:
         """Do what is due."""
@@ -252,6 +267,7 @@ class Supervisor:
                 self._deliveries.append((delivery, None))
 
     def _drain_wake(self) -> None:
+        self._roused = True
         try:
             os.read(self._woken, 4096)
         except BlockingIOError:
@@ -298,10 +314,11 @@ class Supervisor:
         environ = environment(*kind, options.environ)
         config = Config(options.setting, environ, options.initializer, options.capture, options.show_locals)
         self.pool.started(handle)
-        self._watch(handle.child.sentinel, lambda: self._sentinel(handle))
         self._watch(handle.wire.fileno(), lambda: self._hear(handle))
-        for file in output.ours:
+        for file in output.ours:  # after the wire, see `_act`
+            self._outputs.add(file)
             self._watch(file, lambda file=file: self._read(handle, file))  # type: ignore[misc]
+        self._watch(handle.child.sentinel, lambda: self._sentinel(handle))
         try:
             handle.wire.send(pickle.dumps(config, 5))
         except OSError:  # it has died already
@@ -331,7 +348,8 @@ class Supervisor:
             self._break(f"the initializer of {self.pool.name} failed: {told(error)}", error)
             return
         number, outcomes, scalar, nanoseconds, ended = message
-        handle.output.settle()
+        if handle.output.partial:
+            handle.output.settle()
         delivery = self.pool.over(handle, number, outcomes, nanoseconds / 1e9, ended)
         delivery.scalar = scalar
         if delivery.sends:
@@ -344,9 +362,11 @@ class Supervisor:
             return
         # What it sent before it died is in the wire; a child that it has left may hold the other end open.
         wire = handle.wire
+        handle.output.drain()
         while wire.fileno() in self._watched and readable(wire):
             self._hear(handle)
         handle.output.settle()
+        self._roused = True
         for file in (wire.fileno(), handle.child.sentinel, *handle.output.ours):
             self._unwatch(file)
         self._buried(handle, status)
@@ -499,7 +519,7 @@ class Supervisor:
             return False
         if not self.pool.once_more(part, index, _cause(error)):
             return False
-        self._retried = True
+        self._roused = True  # it is in the queue again
         return True
 
     # Files ----------------------------------------------------------------------------------------------------
@@ -510,6 +530,7 @@ class Supervisor:
 
     def _unwatch(self, file: int) -> None:
         if self._watched.pop(file, None) is not None:
+            self._outputs.discard(file)
             self._poll.unregister(file)
 
 

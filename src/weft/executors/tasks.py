@@ -240,12 +240,16 @@ class Part:
     size = 0  #: How many tasks it has; less than were sent when some have been taken back.
     terms: Terms
 
-    def news(self) -> Iterator[Common]:
-        """The functions and settings that it needs."""
+    def news(self, known: set[int]) -> list[Common]:
+        """The functions and settings that it needs, without those with these ids; one may be there several times."""
         raise NotImplementedError
 
     def runs(self, files: list[int]) -> list[Run]:
         """The body of the message; what lies in files is added to those that the message takes along."""
+        raise NotImplementedError
+
+    def function(self, index: int) -> Common:
+        """The function of a task."""
         raise NotImplementedError
 
     def functions(self, index: int, count: int) -> list[Common]:
@@ -265,26 +269,37 @@ class Singles(Part):
         self.size = len(tasks)
         self.terms = terms
 
-    def news(self) -> Iterator[Common]:
+    def news(self, known: set[int]) -> list[Common]:
+        news: list[Common] = []
         function = setting = None
         for task in self.tasks:
             if task._function is not function:
                 function = task._function
-                yield function
+                if function.id not in known:
+                    news.append(function)
             if task._setting is not setting:
                 setting = task._setting
-                yield setting
+                if setting.id not in known:
+                    news.append(setting)
+        return news
 
     def runs(self, files: list[int]) -> list[Run]:
+        tasks = self.tasks
+        if len(tasks) == 1 and type(tasks[0]._payload) is bytes:
+            task = tasks[0]
+            return [(task._function.id, task._setting.id, False, [task._payload])]
         runs: list[Run] = []
         function = setting = None
         calls: list[Any] = []
-        for task in self.tasks:
+        for task in tasks:
             if task._function is not function or task._setting is not setting:
                 function, setting, calls = task._function, task._setting, []
                 runs.append((function.id, setting.id, False, calls))
             calls.append(task._payload if type(task._payload) is bytes else along(task._payload, task._segments, files))
         return runs
+
+    def function(self, index: int) -> Common:
+        return self.tasks[index]._function
 
     def functions(self, index: int, count: int) -> list[Common]:
         found: list[Common] = []
@@ -306,9 +321,8 @@ class Span(Part):
         self.size = stop - start
         self.terms = terms
 
-    def news(self) -> Iterator[Common]:
-        yield self.sweep.function
-        yield self.sweep.setting
+    def news(self, known: set[int]) -> list[Common]:
+        return [common for common in (self.sweep.function, self.sweep.setting) if common.id not in known]
 
     def runs(self, files: list[int]) -> list[Run]:
         sweep = self.sweep
@@ -316,6 +330,9 @@ class Span(Part):
         if not sweep.plain:
             calls = [call if type(call) is bytes else along(call[0], call[1], files) for call in calls]
         return [(sweep.function.id, sweep.setting.id, sweep.plain, calls)]
+
+    def function(self, index: int) -> Common:
+        return self.sweep.function
 
     def functions(self, index: int, count: int) -> list[Common]:
         return [self.sweep.function]
