@@ -15,7 +15,7 @@ from pickle import dumps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from weft.errors import ArgumentError, ChoiceError
+from weft.errors import ArgumentError, ChoiceError, WeftError
 from weft.executors.batch import SMALL, packed_value
 from weft.executors.launch import KEEPER, STARTS, Start
 from weft.executors.tasks import LocalFuture, Sweep
@@ -174,11 +174,17 @@ class LocalExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - pickling runs code of the user's
             function, call, segments = self._unpackable(error, fn, args, kwargs)
         task: LocalFuture[T] = LocalFuture(pool, function, shelf.setting(), call, segments, self._terms)
-        sends, wake = pool.accept(task)
-        if sends:
-            self._supervisor.send(sends)
-        if wake:
-            self._supervisor.wake()
+        try:
+            sends, wake = pool.accept(task)
+            if sends:
+                self._supervisor.send(sends)
+            if wake:
+                self._supervisor.wake()
+        except WeftError:
+            raise
+        except BaseException:  # a Ctrl-C, or what another signal handler raises
+            self._supervisor.mend()
+            raise
         return task
 
     def map(
@@ -216,10 +222,16 @@ class LocalExecutor(Executor):
             raise _refusal(call_name(fn), (), {}, error, fn) from error
         sweep: Sweep[T] = Sweep(function, pool.shelf.setting(), calls, plain, self._terms)
         sweep.chunk = chunksize or 0
-        sends, wake = pool.accept(sweep)
-        self._supervisor.send(sends)
-        if wake:
-            self._supervisor.wake()
+        try:
+            sends, wake = pool.accept_all(sweep)
+            self._supervisor.send(sends)
+            if wake:
+                self._supervisor.wake()
+        except WeftError:
+            raise
+        except BaseException:
+            self._supervisor.mend()
+            raise
         return _results(sweep, deadline, pool, self)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError, ExecutorBroken
+from weft.executors.backlog import WORTH, Backlog
 from weft.executors.functions import Common, Shelf
 from weft.executors.handle import Handle, Kind
 from weft.executors.ledger import DELAY, ROWS
@@ -36,13 +37,12 @@ __all__ = ["Options", "Pool", "Sends"]
 Task: TypeAlias = LocalFuture[Any]
 Sends: TypeAlias = list[tuple[Handle, Part]]
 
-WORTH = 0.002  # seconds of work that make a message worth its cost
 PETTY = 0.0001  # seconds of work that are not worth a message of their own
 TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
 BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
-FULL = 48 * 1024  # bytes in a message
 LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
+NOTHING: tuple[Sends, bool] = ([], False)
 MOST_VAIN = 3  # workers that may die with a task, or before they are ready, without having begun anything
 
 
@@ -81,53 +81,68 @@ class Pool:
         self._streaming = False  # right after another one
         self._gathers_since = 0.0
         self._told = False  # the supervisor has been woken for what is in the queue
-        self._queue: deque[Task | Sweep[Any]] = deque()
-        self._queued = 0  # calls in the queue; those that were cancelled count until they are met
+        self._backlog = Backlog()
         self._idle: list[Handle] = []
         self._claims = Claims(machine)
 
     # What is asked of it -------------------------------------------------------------------------------------
 
-    def accept(self, task: Task | Sweep[Any]) -> tuple[Sends, bool]:
-        """Take a task or the calls of a map; what to send now, and whether the supervisor has something to do."""
-        with self.lock:
+    def accept(self, task: Task) -> tuple[Sends, bool]:
+        """Take a task; what to send now, and whether the supervisor has something to do."""
+        # Where all workers are busy, the task is merely put down, and what happened meanwhile is looked at afterwards:
+        # whoever makes a worker idle, or closes the pool, says so first and looks into the backlog then. One of us
+        # sees the other. With the lock, a flood of submits would keep the supervisor waiting for it, and be kept.
+        if self._is_full():
+            self._backlog.append(task)
             if self.closed:
+                self._withdraw(task)
+            if self._is_full():
+                return NOTHING
+            with self.lock:
+                return self._decided()
+        with self.lock:
+            self.check_open()
+            before, self._came = self._came, time.monotonic()
+            self._streaming = self._came - before < BURST
+            seconds = task._function.seconds
+            if self._streaming:
+                if seconds is not None and seconds < TINY:
+                    self._backlog.append(task)
+                    wake, self._told = not self._told, True
+                    return [], wake
+            elif len(self._idle) == len(self.handles) and not self._backlog and not self.starting:
+                handle = self._idle_for(task._terms, task._function)
+                if handle is not None:
+                    task._taken = True
+                    part = Singles([task], task._terms, math.inf if seconds is None else seconds)
+                    handle.add(part, self._came)
+                    return [(handle, part)], part.terms.time is not None
+            self._backlog.append(task)
+            return self._decided()
+
+    def accept_all(self, sweep: Sweep[Any]) -> tuple[Sends, bool]:
+        """Take the calls of a map; what to send now, and whether the supervisor has something to do."""
+        with self.lock:
+            self.check_open()
+            self._backlog.add(sweep, sweep.waiting())
+            return self._decided()
+
+    def _is_full(self) -> bool:
+        return not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots
+
+    def _withdraw(self, task: Task) -> None:
+        """It came when the pool had just been closed: then it is refused, unless somebody has taken it by now."""
+        with self.lock:
+            if not task._taken and task._decide():
                 self.check_open()
-            if not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots:
-                self._enqueue(task)
-                return [], False
-            if isinstance(task, LocalFuture):
-                before, self._came = self._came, time.monotonic()
-                self._streaming = self._came - before < BURST
-                seconds = task._function.seconds
-                if self._streaming:
-                    if seconds is not None and seconds < TINY:
-                        self._enqueue(task)
-                        wake, self._told = not self._told, True
-                        return [], wake
-                elif len(self._idle) == len(self.handles) and not self._queue and not self.starting:
-                    handle = self._idle_for(task._terms, task._function)
-                    if handle is not None:
-                        part = self._alone(task, handle)
-                        return [(handle, part)], part.terms.time is not None
-            self._enqueue(task)
-            gathering = self.gathering
-            sends = self.decide()
-            # Some things are to be done by the clock, and the supervisor sleeps perhaps.
-            timed = any(part.size > 1 or part.terms.time is not None for _, part in sends)
-            return sends, bool(self.starting or self.leaving or timed or (self.gathering and not gathering))
 
-    def _enqueue(self, task: Task | Sweep[Any]) -> None:
-        self._queue.append(task)
-        self._queued += 1 if isinstance(task, LocalFuture) else task.waiting()
-
-    def _alone(self, task: Task, handle: Handle) -> Part:
-        """A part for a worker that has been taken for this task, which has not been in the queue."""
-        part = Singles([task], task._terms)
-        part.seconds = math.inf if task._function.seconds is None else task._function.seconds
-        task._taken = True
-        handle.add(part, self._came)
-        return part
+    def _decided(self) -> tuple[Sends, bool]:
+        """What to send now, and whether the supervisor has something to do."""
+        gathering = self.gathering
+        sends = self.decide()
+        # Some things are to be done by the clock, and the supervisor sleeps perhaps.
+        timed = any(part.size > 1 or part.terms.time is not None for _, part in sends)
+        return sends, bool(self.starting or self.leaving or timed or (self.gathering and not gathering))
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -186,9 +201,7 @@ class Pool:
         """Nobody wants more of its results: what has not been sent is not run."""
         with self.lock:
             sweep.over = True
-            if sweep in self._queue:
-                self._queued -= sweep.waiting()
-            sweep.spans.clear()
+            self._backlog.stop(sweep)
             for handle in self.handles:
                 if any(isinstance(part, Span) and part.sweep is sweep for part in handle.parts):
                     handle.hold(handle.started() + 1)
@@ -209,12 +222,8 @@ class Pool:
     def drain(self) -> tuple[list[Task], list[Sweep[Any]]]:
         """Empty the queue; what was in it is the caller's to end."""
         with self.lock:
-            tasks = [item for item in self._queue if isinstance(item, LocalFuture) and not item._decided]
-            sweeps = [item for item in self._queue if not isinstance(item, LocalFuture)]
-            self._queue.clear()
-            self._queued = 0
             self.starting.clear()
-            return tasks, sweeps
+            return self._backlog.drain()
 
     def is_over(self) -> bool:
         """Whether nothing is left to do, and nothing new can come."""
@@ -222,7 +231,7 @@ class Pool:
 
     def has_work(self) -> bool:
         """Whether something is queued or with a worker."""
-        return self._head() is not None or any(handle.parts for handle in self.handles)
+        return self._backlog.head() is not None or any(handle.parts for handle in self.handles)
 
     # Who gets what -------------------------------------------------------------------------------------------
 
@@ -230,12 +239,12 @@ class Pool:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
         self._told = self.gathering = False
         sends: Sends = []
-        if not self._queue and not self.closed:
+        if not self._backlog and not self.closed:
             return sends
         if self.dropping:  # what is in the queue is about to be cancelled
             self._close_idle()
             return sends
-        while (head := self._head()) is not None:
+        while (head := self._backlog.head()) is not None:
             handle = self._worker_for(head)
             if handle is None:
                 return sends
@@ -247,24 +256,11 @@ class Pool:
 
     def _close_idle(self) -> None:
         """After the last task, workers are sent away."""
-        if self.closed and not self._queue:
+        if self.closed and not self._backlog:
             self.starting.clear()
             for handle in self._idle:
                 self._send_away(handle)
             self._idle.clear()
-
-    def _head(self) -> Task | Sweep[Any] | None:
-        queue = self._queue
-        while queue:
-            head = queue[0]
-            if isinstance(head, LocalFuture):
-                if not head._decided:
-                    return head
-                self._queued -= 1
-            elif head.spans:
-                return head
-            queue.popleft()
-        return None
 
     def _worker_for(self, head: Task | Sweep[Any]) -> Handle | None:
         if isinstance(head, LocalFuture):
@@ -303,18 +299,23 @@ class Pool:
         As Nagle has it for small packets (RFC 896): while something is under way, a little more is gathered; and, as
         network cards have it, while more keeps coming in. For `LOOK` seconds at most.
         """
-        if function.seconds is not None and self._queued * function.seconds < PETTY:
+        if function.seconds is not None and self._backlog.count() * function.seconds < PETTY:
             now = time.monotonic()
             streaming = self._streaming and now - self._came < 2 * BURST
-            if streaming or any(
-                handle.parts and handle.parts[-1].seconds < WORTH and now - handle.parts[0].sent_at < LOOK
-                for handle in self.handles
-            ):
+            if streaming or self._is_brisk(now):
                 self._gathers_since = self._gathers_since or now
                 if now - self._gathers_since < LOOK:
                     self.gathering = True
                     return True
         self._gathers_since = 0.0
+        return False
+
+    def _is_brisk(self, now: float) -> bool:
+        """Whether a worker was sent something lately that it is soon done with."""
+        for handle in self.handles:
+            parts = handle.parts
+            if parts and parts[-1].seconds < WORTH and now - parts[0].sent_at < LOOK:
+                return True
         return False
 
     def _suits(self, handle: Handle, terms: Terms, function: Common) -> bool:
@@ -349,7 +350,7 @@ class Pool:
             fitting = self._claims.cpus // terms.cpus
             if terms.gpus:
                 fitting = min(fitting, 1)  # each has devices of its own: one after the other
-            wanted = min(fitting, self._queued) - coming
+            wanted = min(fitting, self._backlog.count()) - coming
         for _ in range(wanted):
             living = sum(1 for handle in self.handles if not handle.leaving) + len(self.starting)
             if living >= self.machine.slots:
@@ -364,63 +365,18 @@ class Pool:
 
     def _cut(self, head: Task | Sweep[Any], handle: Handle) -> Part:
         """Take off the queue what is worth a message, and no more than this worker's share."""
-        most = max(1, -(-self._queued // self.machine.slots))
+        most = max(1, -(-self._backlog.count() // self.machine.slots))
         function = head._function if isinstance(head, LocalFuture) else head.function
         if function.seconds is not None and most * function.seconds < PETTY:
             most = int(PETTY / max(function.seconds, 1e-9))  # not worth sharing out
         if function.id not in handle.known:
             most = 1  # it has to be brought in there first, with all that it imports: nobody is to wait behind that
-        most = min(ROWS, most)
+        largest = ROWS
         if self.options.max_tasks is not None:
-            most = min(most, self.options.max_tasks - handle.total)
+            largest = min(ROWS, self.options.max_tasks - handle.total)
         if isinstance(head, LocalFuture):
-            return self._cut_singles(head._terms, most)
-        return self._cut_span(head, most)
-
-    def _cut_singles(self, terms: Terms, most: int) -> Singles:
-        queue = self._queue
-        tasks: list[Task] = []
-        seconds, size = 0.0, 0
-        while queue and len(tasks) < most:
-            task = queue[0]
-            if not isinstance(task, LocalFuture) or task._terms is not terms:
-                break
-            if task._decided:
-                queue.popleft()
-                self._queued -= 1
-                continue
-            each = task._function.seconds
-            alone = each is None or bool(task._segments) or task._function.packed is None
-            if tasks and (alone or seconds + each > WORTH or size > FULL):  # type: ignore[operator]
-                break
-            queue.popleft()
-            task._taken = True
-            tasks.append(task)
-            if alone:
-                seconds = math.inf if each is None else each
-                break
-            seconds += each  # type: ignore[operator]
-            size += len(task._payload) + 4
-        self._queued -= len(tasks)
-        part = Singles(tasks, terms)
-        part.seconds = seconds
-        return part
-
-    def _cut_span(self, sweep: Sweep[Any], most: int) -> Span:
-        each = sweep.function.seconds
-        count = 1 if each is None else int(min(most, max(1, WORTH // max(each, 1e-9))))
-        if sweep.chunk:
-            count = min(sweep.chunk, ROWS if self.options.max_tasks is None else most)
-        start, stop, terms = sweep.spans.popleft()
-        if not sweep.plain:
-            count = _fitting(sweep.calls, start, min(stop, start + count)) - start
-        if start + count < stop:
-            sweep.spans.appendleft((start + count, stop, terms))
-            stop = start + count
-        self._queued -= stop - start
-        part = Span(sweep, start, stop, terms)
-        part.seconds = math.inf if each is None else each * part.size
-        return part
+            return self._backlog.cut_singles(head._terms, min(most, largest))
+        return self._backlog.cut_span(head, min(most, largest), largest)
 
     # What workers have done ----------------------------------------------------------------------------------
 
@@ -469,25 +425,10 @@ class Pool:
 
     def _put_back(self, part: Part, index: int) -> None:
         """What has not been begun, from this task of the part on, goes to the front of the queue."""
-        count, part.size = part.size - index, min(part.size, index)
-        if count <= 0:
-            return
-        assert part.worker is not None
-        part.worker.total -= count
-        if isinstance(part, Span):
-            sweep = part.sweep
-            if not sweep.over:
-                if sweep not in self._queue:
-                    self._queue.appendleft(sweep)
-                sweep.spans.appendleft((part.start + index, part.start + index + count, part.terms))
-                self._queued += count
-            return
-        assert isinstance(part, Singles)
-        back = part.tasks[index:]
-        for task in back:
-            task._taken = False
-        self._queue.extendleft(reversed(back))
-        self._queued += len(back)
+        count = self._backlog.put_back(part, index)
+        if count:
+            assert part.worker is not None
+            part.worker.total -= count
 
     def once_more(self, part: Part, index: int, cause: Cause) -> bool:
         """Have a task that has failed run again, if its `retries` allow it."""
@@ -502,16 +443,14 @@ class Pool:
             terms = self.machine.grown(part.terms, cause, tries)
             if terms is None:
                 return False
-            self._queued += 1
             if isinstance(part, Span):
                 start = part.start + index
                 part.sweep.spans.append((start, start + 1, terms))
-                if part.sweep not in self._queue:
-                    self._queue.append(part.sweep)
+                self._backlog.add(part.sweep, 1)
             else:
                 task = part.tasks[index]
                 task._taken, task._terms = False, terms
-                self._queue.append(task)
+                self._backlog.append(task)
             return True
 
     # What can be known of a worker that says nothing ---------------------------------------------------------
@@ -703,16 +642,3 @@ def _vainly(part: Part, index: int) -> int:
     story = part.tasks[index]._told()
     story.vain += 1
     return story.vain
-
-
-def _fitting(calls: list[Any], start: int, stop: int) -> int:
-    """Up to where packed calls go into one message; one in any case, and large ones alone."""
-    size = 0
-    for index in range(start, stop):
-        call = calls[index]
-        if type(call) is not bytes:
-            return max(index, start + 1)
-        size += len(call) + 4
-        if size > FULL:
-            return max(index, start + 1)
-    return stop

@@ -82,14 +82,14 @@ class Supervisor:
                 pass
 
     def send(self, sends: Sends) -> None:
-        """Send what has been decided. A Ctrl-C in here leaves something for the thread to mend."""
-        try:
-            for handle, part in sends:
-                handle.send(part)
-        except BaseException:
-            self.pool.doubt = True
-            self.wake()
-            raise
+        """Send what has been decided."""
+        for handle, part in sends:
+            handle.send(part)
+
+    def mend(self) -> None:
+        """Something in the thread of a caller has been cut short: have it made whole."""
+        self.pool.doubt = True
+        self.wake()
 
     def abort(self) -> None:
         """Stop everything, now: what waits and what runs is cancelled."""
@@ -291,6 +291,7 @@ class Supervisor:
                 return
             except OSError as error:
                 pool.failed_to_start()
+                self._roused = True
                 if not pool.handles or pool.vain >= MOST_VAIN:
                     self._break(f"no worker can be started: {error}", error)
 
@@ -436,9 +437,7 @@ class Supervisor:
             segments = [adopt(file) for file in files]
         part, index = delivery.part, delivery.index
         if isinstance(part, Singles):
-            tasks = part.tasks
-            for outcome in delivery.outcomes:
-                task = tasks[index]
+            for task, outcome in zip(part.tasks[index:], delivery.outcomes, strict=False):
                 kind = type(outcome)
                 if kind is not bytes and kind is not tuple:
                     task._pool, task._payload, task._segments = None, b"", ()

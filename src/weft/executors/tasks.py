@@ -37,23 +37,12 @@ class LocalFuture(LightFuture[T]):
     It is a `concurrent.futures.Future`. Beyond that it has `name`, `output`, `output_path` and `kill`.
     """
 
-    __slots__ = (
-        "_function",
-        "_log",
-        "_payload",
-        "_pool",
-        "_segments",
-        "_setting",
-        "_taken",
-        "_terms",
-        "_tries",
-        "_vain",
-    )
+    __slots__ = ("_function", "_payload", "_pool", "_segments", "_setting", "_story", "_taken", "_terms")
 
     def __init__(
         self, pool: Pool, function: Common, setting: Common, call: Any, segments: Sequence[Any], terms: Terms
     ) -> None:
-        super().__init__()
+        LightFuture.__init__(self)
         self._pool: Pool | None = pool
         self._function = function
         self._setting = setting
@@ -163,6 +152,7 @@ class Sweep(Generic[T]):
         self.tries: dict[int, dict[Cause, int]] = {}
         self.vain: dict[int, int] = {}
         self.over = False
+        self.queued = False  # among what waits to be sent
         self._pieces: dict[int, tuple[list[Any], bool]] = {}  # results by the index of their first
         self._arrived = threading.Condition(threading.Lock())
         self._wanted = -1  # the index that somebody waits for
@@ -264,10 +254,11 @@ class Part:
 class Singles(Part):
     """Tasks that were submitted one by one."""
 
-    def __init__(self, tasks: list[LocalFuture[Any]], terms: Terms) -> None:
+    def __init__(self, tasks: list[LocalFuture[Any]], terms: Terms, seconds: float) -> None:
         self.tasks = tasks
         self.size = len(tasks)
         self.terms = terms
+        self.seconds = seconds
 
     def news(self, known: set[int]) -> list[Common]:
         news: list[Common] = []
@@ -315,11 +306,12 @@ class Singles(Part):
 class Span(Part):
     """A part of a `Sweep`: its calls from `start` on."""
 
-    def __init__(self, sweep: Sweep[Any], start: int, stop: int, terms: Terms) -> None:
+    def __init__(self, sweep: Sweep[Any], start: int, stop: int, terms: Terms, seconds: float) -> None:
         self.sweep = sweep
         self.start = start
         self.size = stop - start
         self.terms = terms
+        self.seconds = seconds
 
     def news(self, known: set[int]) -> list[Common]:
         return [common for common in (self.sweep.function, self.sweep.setting) if common.id not in known]
