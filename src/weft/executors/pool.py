@@ -80,7 +80,6 @@ class Pool:
         self._came = 0.0  # when a task came last
         self._streaming = False  # right after another one
         self._gathers_since = 0.0
-        self._told = False  # the supervisor has been woken for what is in the queue
         self._backlog = Backlog()
         self._idle: list[Handle] = []
         self._claims = Claims(machine)
@@ -92,6 +91,7 @@ class Pool:
         # Where all workers are busy, the task is merely put down, and what happened meanwhile is looked at afterwards:
         # whoever makes a worker idle, or closes the pool, says so first and looks into the backlog then. One of us
         # sees the other. With the lock, a flood of submits would keep the supervisor waiting for it, and be kept.
+        seconds = task._function.seconds
         if self._is_full():
             self._backlog.append(task)
             if self.closed:
@@ -100,17 +100,16 @@ class Pool:
                 return NOTHING
             with self.lock:
                 return self._decided()
+        before, self._came = self._came, time.monotonic()
+        self._streaming = self._came - before < BURST
+        if self._streaming and seconds is not None and seconds < TINY:
+            self._backlog.append(task)
+            if self.closed:
+                self._withdraw(task)
+            return [], not self.gathering  # while it gathers, the supervisor looks again soon by itself
         with self.lock:
             self.check_open()
-            before, self._came = self._came, time.monotonic()
-            self._streaming = self._came - before < BURST
-            seconds = task._function.seconds
-            if self._streaming:
-                if seconds is not None and seconds < TINY:
-                    self._backlog.append(task)
-                    wake, self._told = not self._told, True
-                    return [], wake
-            elif len(self._idle) == len(self.handles) and not self._backlog and not self.starting:
+            if not self._streaming and len(self._idle) == len(self.handles) and not self._backlog and not self.starting:
                 handle = self._idle_for(task._terms, task._function)
                 if handle is not None:
                     task._taken = True
@@ -237,7 +236,7 @@ class Pool:
 
     def decide(self) -> Sends:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
-        self._told = self.gathering = False
+        self.gathering = False
         sends: Sends = []
         if not self._backlog and not self.closed:
             return sends

@@ -60,6 +60,7 @@ class Supervisor:
         self._watch(self._woken, self._drain_wake)
         self._deliveries: list[tuple[Delivery, list[int] | None]] = []  # to be published
         self._outputs: set[int] = set()  # of the watched files, those that are read before all others
+        self._called = False  # it has been woken, and has not looked since
         self._roused = True  # there may be more to do than messages bring with them
         self._due = math.inf  # when the next thing is due, by time.monotonic
 
@@ -67,6 +68,8 @@ class Supervisor:
 
     def wake(self) -> None:
         """Have it look at what is to be done."""
+        if self._called:
+            return
         # All under the lock, so that the file is not closed, and its number given to another one, in between.
         with self.pool.lock:
             if self._wake < 0:  # it has ended
@@ -80,6 +83,7 @@ class Supervisor:
                 os.write(self._wake, b"x")
             except BlockingIOError:  # it is full, so it will wake up
                 pass
+            self._called = True
 
     def send(self, sends: Sends) -> None:
         """Send what has been decided."""
@@ -267,11 +271,14 @@ class Supervisor:
                 self._deliveries.append((delivery, None))
 
     def _drain_wake(self) -> None:
+        with self.pool.lock:
+            try:
+                os.read(self._woken, 4096)
+            except BlockingIOError:
+                pass
+            # Whoever still finds this set has changed something before that, and all is looked at after this.
+            self._called = False
         self._roused = True
-        try:
-            os.read(self._woken, 4096)
-        except BlockingIOError:
-            pass
 
     # Workers come and go --------------------------------------------------------------------------------------
 
