@@ -190,12 +190,13 @@ class Dispatcher(Actor[Task]):
         """A future that others wait for has ended: what does that mean for them?"""
         succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
         for task in self._dependents.pop(future, ()):
-            if not task._open:
+            left = task._open
+            if not left:
                 continue
-            if succeeded and task._conditions == "value" and not task._any:
+            if succeeded and task._plain:
                 # By far the most common case, without asking the future again for each edge.
-                task._open -= 1
-                if not task._open:
+                task._open = left = left - 1
+                if not left:
                     self._ready.append(task)
             else:
                 self._count(task, future)
