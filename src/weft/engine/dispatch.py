@@ -183,8 +183,12 @@ class Dispatcher(Actor[Task]):
         """The message of a future: a foreign dependency, the work of one task or of several, or both."""
         if future in self._dependents:
             self._ended.append(future)
-        for task in self._works.remove(future):
-            self._finish(task, future)
+        owners = self._works.remove(future)
+        if isinstance(owners, list):
+            for task in owners:
+                self._finish(task, future)
+        elif owners is not None:
+            self._finish(owners, future)
 
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""

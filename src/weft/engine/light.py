@@ -39,7 +39,7 @@ _ENDED = (FINISHED, CANCELLED_AND_NOTIFIED, CANCELLED)
 
 def outcome(future: Future[T]) -> tuple[T | None, BaseException | None]:
     """Result and exception of a future that is done; CancelledError where it was cancelled."""
-    if (type(future) is Future or isinstance(future, LightFuture)) and future._state == FINISHED:
+    if (isinstance(future, LightFuture) or type(future) is Future) and future._state == FINISHED:
         # Nobody writes to it any more. Asking it costs two turns through its condition, for each task.
         return future._result, future._exception
     exception = future.exception()

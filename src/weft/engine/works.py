@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,12 +38,9 @@ class Works:
             self._owners[work] = [owners, task]
         return False
 
-    def remove(self, work: Future[Any]) -> Sequence[Task]:
-        """The tasks that it was for; none where it is not known."""
-        owners = self._owners.pop(work, None)
-        if owners is None:
-            return ()
-        return owners if isinstance(owners, list) else (owners,)
+    def remove(self, work: Future[Any]) -> Task | list[Task] | None:
+        """The task or tasks that it was for; None where it is not known."""
+        return self._owners.pop(work, None)
 
     def cancel(self, task: Task) -> None:
         """Stop the work of `task`, or try to cancel it, unless another task still wants it."""
