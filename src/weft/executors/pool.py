@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weft.errors import ClosedError, ExecutorBroken
 from weft.executors.backlog import WORTH, Backlog
 from weft.executors.functions import Common, Shelf
-from weft.executors.handle import Handle, Kind
+from weft.executors.handle import LOOK, Handle, Kind
 from weft.executors.ledger import DELAY, ROWS
 from weft.executors.tasks import LocalFuture, Part, Singles, Span, Sweep
 from weft.executors.terms import Claims, Machine, Terms
@@ -41,7 +41,6 @@ PETTY = 0.0001  # seconds of work that are not worth a message of their own
 TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
 BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
-LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
 NOTHING: tuple[Sends, bool] = ([], False)
 MOST_VAIN = 3  # workers that may die with a task, or before they are ready, without having begun anything
 
@@ -76,6 +75,7 @@ class Pool:
         self.vain = 0  # workers that have died before they were ready, since one was
         self.wake: Callable[[], object] = int  # have the supervisor look at what is to be done
         self.gathering = False  # what is queued may wait for more, but not for long
+        self.retried = False  # a failed task is in the queue again
         self.doubt = False  # something may have been cut short: mend it
         self._came = 0.0  # when a task came last
         self._streaming = False  # right after another one
@@ -388,7 +388,7 @@ class Pool:
             known = part.first + part.delivered - number  # of these, a look has found so many before
             delivery = self._deliver(part, outcomes[known:] if known else outcomes)
             if outcomes:
-                _learn(part, number - part.first, len(outcomes), seconds)
+                part.learn(number - part.first, len(outcomes), seconds)
             if ended:
                 handle.parts.popleft()
                 if part.delivered < part.size:  # it has come to LIMIT, and so nothing of what follows will be begun
@@ -450,6 +450,7 @@ class Pool:
                 task = part.tasks[index]
                 task._taken, task._terms = False, terms
                 self._backlog.append(task)
+            self.retried = True
             return True
 
     # What can be known of a worker that says nothing ---------------------------------------------------------
@@ -458,13 +459,13 @@ class Pool:
         """Look at what a worker has written down. Called a while after it was heard of last, and then again."""
         with self.lock:
             part = handle.parts[0]
-            delivery = self._deliver(part, _written(handle, part))
+            delivery = self._deliver(part, handle.written(part))
             started = handle.started()
             # It has not moved since the last look: in the middle of a task, or before the first of this part.
             stuck = handle.noted == started and not 0 <= started - part.first < part.delivered
             for key in [key for key in handle.doomed if key < part.first + part.delivered]:
                 del handle.doomed[key]  # it was done before it could be stopped
-            self._time_out(handle, part, started, now)
+            handle.time_out(part, started, now)
             if stuck and handle.held:
                 # LIMIT was set a while ago, and it has not moved since: nothing after this one will be begun.
                 self._take_back(handle, started)
@@ -476,32 +477,6 @@ class Pool:
             handle.quiet_since = now
             delivery.sends = self.decide()
             return delivery
-
-    def _time_out(self, handle: Handle, part: Part, started: int, now: float) -> None:
-        limit = part.terms.time
-        index = started - part.first
-        if limit is None or not part.delivered <= index < part.size or started in handle.doomed:
-            return
-        if now >= handle.since() + limit:
-            from weft.errors import TaskTimeout
-
-            text = f"{part.name(index)} ran longer than its time limit of {limit:g} s and was stopped"
-            handle.doomed[started] = TaskTimeout(text, seconds=limit)
-
-    def next_look(self, handle: Handle, now: float) -> float:
-        """When a worker has to be looked at, if nothing is heard of it; infinity: not at all."""
-        if not handle.parts or handle.condemned or handle.lost:
-            return math.inf
-        part = handle.parts[0]
-        when = math.inf
-        if part.size - part.delivered > 1 or (len(handle.parts) > 1 and handle.parts[1].size):
-            when = handle.quiet_since + (LOOK if handle.noted < 0 else DELAY)
-        if handle.doomed:
-            when = min(when, handle.quiet_since + DELAY if handle.noted >= 0 else now)
-        if part.terms.time is not None:
-            since = max(handle.since(), part.sent_at) if handle.started() >= part.first else part.sent_at
-            when = min(when, max(since + part.terms.time, handle.quiet_since + DELAY))
-        return when
 
     # Beginnings and ends of workers --------------------------------------------------------------------------
 
@@ -537,7 +512,7 @@ class Pool:
             burial = Burial()
             if handle.parts:
                 part = handle.parts[0]
-                burial.delivery = self._deliver(part, _written(handle, part))
+                burial.delivery = self._deliver(part, handle.written(part))
                 self._blame(handle, part, burial)
                 for later in reversed(list(handle.parts)[1:]):
                     self._put_back(later, 0)
@@ -557,7 +532,7 @@ class Pool:
         if index >= part.size:
             return
         begun = handle.started() >= number and not (handle.held and handle.limit() <= number)
-        if not begun and (handle.condemned or _vainly(part, index) < MOST_VAIN):
+        if not begun and (handle.condemned or part.died_in_vain(index) < MOST_VAIN):
             return
         burial.part, burial.index = part, index
         burial.doom = handle.doomed.get(number)
@@ -577,12 +552,13 @@ class Pool:
 class Delivery:
     """Outcomes of tasks of one part, from an index on, that are to be published."""
 
-    __slots__ = ("index", "kill", "outcomes", "part", "scalar", "sends")
+    __slots__ = ("files", "index", "kill", "outcomes", "part", "scalar", "sends")
 
     def __init__(self, part: Part, index: int, outcomes: list[Any]) -> None:
         self.part = part
         self.index = index
         self.outcomes = outcomes
+        self.files: list[int] = []  # in which large ones lie
         self.scalar = False  # they are values as they are
         self.sends: Sends = []
         self.kill = False  # the worker is to be killed, for the task that it runs
@@ -595,49 +571,3 @@ class Burial:
     part: Part | None = None
     index: int | None = None  #: Of the task that died with it.
     doom: BaseException | None = None  #: What that task is to end with, when it was stopped for it.
-
-
-def _written(handle: Handle, part: Part) -> list[Any]:
-    """Outcomes that have been written down and not been delivered."""
-    outcomes = []
-    half = handle.ledger.halves[part.half]
-    for index in range(part.delivered, part.size):
-        if not half.kinds[index]:
-            break
-        try:
-            outcomes.append(half.read(index))
-        except LookupError:  # it is on its way
-            break
-    return outcomes
-
-
-def _learn(part: Part, index: int, count: int, seconds: float) -> None:
-    """Work out how long calls of a function take: more at once, less little by little."""
-    each = seconds / count
-    if count == 1:
-        part.function(index).learn(each)
-        return
-    functions = part.functions(index, count)
-    if len(functions) > 1:
-        expected = sum(function.seconds or 0.0 for function in functions)
-        for function in functions:
-            if function.seconds is None:
-                function.seconds = each
-            elif expected:
-                share = function.seconds / expected * seconds
-                function.seconds += (share - function.seconds) / 4
-        return
-    for function in functions:
-        function.learn(each)
-
-
-def _vainly(part: Part, index: int) -> int:
-    """How many workers have died with a task that they had not begun, this one included."""
-    if isinstance(part, Span):
-        vain = part.sweep.vain
-        vain[part.start + index] = vain.get(part.start + index, 0) + 1
-        return vain[part.start + index]
-    assert isinstance(part, Singles)
-    story = part.tasks[index]._told()
-    story.vain += 1
-    return story.vain

@@ -18,22 +18,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
-from weft.errors import ExecutorBroken, TaskError, TaskTimeout, WorkerDied, told
-from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
+from weft.errors import ExecutorBroken, WorkerDied, told
 from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
 from weft.executors.launch import launch
 from weft.executors.ledger import Ledger, make_file
 from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
 from weft.executors.processes import UNKNOWN
-from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
+from weft.executors.publish import Publisher
+from weft.executors.tasks import Part, Singles
 from weft.executors.terms import environment
 from weft.executors.wire import Wire, pair, readable
 from weft.executors.worker import Config
-from weft.payload import unpack, unpack_failure
+from weft.payload import unpack_failure
 
 if TYPE_CHECKING:
-    from weft.resources import Cause
+    pass
 
 __all__ = ["Supervisor"]
 
@@ -58,7 +58,8 @@ class Supervisor:
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
         self._watch(self._woken, self._drain_wake)
-        self._deliveries: list[tuple[Delivery, list[int] | None]] = []  # to be published
+        self._publisher = Publisher(pool)
+        self._deliveries: list[Delivery] = []  # to be published
         self._outputs: set[int] = set()  # of the watched files, those that are read before all others
         self._called = False  # it has been woken, and has not looked since
         self._roused = True  # there may be more to do than messages bring with them
@@ -167,17 +168,12 @@ class Supervisor:
     def _give_up(self, error: BaseException) -> None:
         """A mistake of weft's own: end everything rather than leave anything waiting."""
         self._break(f"{self.pool.name} has met an error of weft's own: {told(error)}", error)
-        for delivery, files in self._deliveries:
-            self._publish(delivery, files)
+        for delivery in self._deliveries:
+            self._publisher.publish(delivery)
         for handle in list(self.pool.handles):
             handle.child.signal(signal.SIGKILL)
             for part in handle.parts:
-                failed = Failed(self.pool.broken or error)
-                if isinstance(part, Singles):
-                    for task in part.tasks[part.delivered : part.size]:
-                        conclude(task, None, failed.error)
-                elif isinstance(part, Span):
-                    part.sweep.put(part.start + part.delivered, [failed] * (part.size - part.delivered))
+                self._publisher.give_up(part, self.pool.broken or error)
             self.pool.handles.discard(handle)
             handle.close()
 
@@ -185,15 +181,15 @@ class Supervisor:
         """One round; True when all is over."""
         pool = self.pool
         # A message brings with it what is to be sent next; all else that may be to do is marked by one of these.
-        if self._roused or pool.closed or pool.gathering or pool.starting or pool.leaving or pool.doubt:
-            self._roused = False
+        if self._roused or pool.closed or pool.gathering or pool.starting or pool.leaving or pool.retried or pool.doubt:
+            self._roused = pool.retried = False
             if self._arrange():
                 return True
         timeout = self._timeout()
         # Last, since it wakes those who wait, and then they and this thread compete for the interpreter.
         if self._deliveries:
             self._publish_all()
-            if self._roused or pool.closed:
+            if pool.retried or pool.closed:
                 return False  # there may be more to do, or nothing at all
             if timeout is not None:  # that took a while
                 timeout = self._timeout()
@@ -221,8 +217,8 @@ class Supervisor:
     def _publish_all(self) -> None:
         # In a frame of its own, which is gone while the thread sleeps: nothing of a result stays here.
         deliveries, self._deliveries = self._deliveries, []
-        for delivery, files in deliveries:
-            self._publish(delivery, files)
+        for delivery in deliveries:
+            self._publisher.publish(delivery)
 
     def _arrange(self) -> bool:
         """Have work given out, workers started and sent away; True when all is over."""
@@ -251,7 +247,7 @@ class Supervisor:
                     due = min(due, handle.kill_at)
                 if handle.parts:
                     now = now or time.monotonic()
-                    due = min(due, self.pool.next_look(handle, now))
+                    due = min(due, handle.next_look(now))
         self._due = due
         return None if due == math.inf else max(0.0, due - time.monotonic()) * 1000
 
@@ -263,12 +259,12 @@ class Supervisor:
                 handle.kill_at = 0.0
                 handle.cut_off = handle.lost
                 handle.child.signal(signal.SIGKILL)
-            elif self.pool.next_look(handle, now) <= now:
+            elif handle.next_look(now) <= now:
                 delivery = self.pool.look(handle, now)
                 self.send(delivery.sends)
                 if delivery.kill:
                     self._stop(handle, GRACE)
-                self._deliveries.append((delivery, None))
+                self._deliveries.append(delivery)
 
     def _drain_wake(self) -> None:
         with self.pool.lock:
@@ -360,9 +356,10 @@ class Supervisor:
             handle.output.settle()
         delivery = self.pool.over(handle, number, outcomes, nanoseconds / 1e9, ended)
         delivery.scalar = scalar
+        delivery.files = files
         if delivery.sends:
             self.send(delivery.sends)
-        self._deliveries.append((delivery, files))
+        self._deliveries.append(delivery)
 
     def _sentinel(self, handle: Handle) -> None:
         status = handle.child.ended()
@@ -394,9 +391,9 @@ class Supervisor:
             sends = pool.decide()
         self.send(sends)
         if burial.delivery is not None:
-            self._deliveries.append((burial.delivery, None))
+            self._deliveries.append(burial.delivery)
         if burial.part is not None and burial.index is not None and error is not None:
-            self._fail(handle, burial.part, burial.index, error)
+            self._publisher.fail(handle, burial.part, burial.index, error)
 
     def _death(self, handle: Handle, part: Part | None, index: int, status: int) -> WorkerDied:
         code = None if status == UNKNOWN else os.waitstatus_to_exitcode(status)
@@ -434,100 +431,6 @@ class Supervisor:
         for sweep in sweeps:
             sweep.give_up(error)
 
-    # Outcomes -------------------------------------------------------------------------------------------------
-
-    def _publish(self, delivery: Delivery, files: list[int] | None = None) -> None:
-        segments: list[Any] = []
-        if files:
-            from weft.executors.segments import adopt
-
-            segments = [adopt(file) for file in files]
-        part, index = delivery.part, delivery.index
-        if isinstance(part, Singles):
-            for task, outcome in zip(part.tasks[index:], delivery.outcomes, strict=False):
-                kind = type(outcome)
-                if kind is not bytes and kind is not tuple:
-                    task._pool, task._payload, task._segments = None, b"", ()
-                    conclude(task, outcome)
-                else:
-                    self._end(part, index, self._value(outcome, segments, part, index))
-                index += 1
-            return
-        assert isinstance(part, Span)
-        if delivery.scalar:
-            part.sweep.put(part.start + index, delivery.outcomes, clean=True)
-            return
-        values: list[Any] = []
-        for outcome in delivery.outcomes:
-            value = self._value(outcome, segments, part, index)
-            if type(value) is Failed and self._once_more(part, index, value.error):
-                part.sweep.put(part.start + index - len(values), values)
-                values = []
-            else:
-                values.append(value)
-            index += 1
-        part.sweep.put(part.start + index - len(values), values)
-
-    def _value(self, outcome: Any, segments: list[Any], part: Part, index: int) -> Any:
-        """The value of an outcome, or `Failed`."""
-        kind = type(outcome)
-        try:
-            if kind is bytes:
-                return unpack(outcome)
-            if kind is not tuple:
-                return outcome
-            if outcome[0] == FAILED:
-                return Failed(unpack_failure(outcome[1]))
-            if outcome[0] == PARCEL:
-                return unpacked(outcome[1:], segments)
-            assert outcome[0] == WROTE
-            if isinstance(part, Singles):
-                part.tasks[index]._told().log = self._log(outcome[2])
-            return self._value(outcome[1], segments, part, index)
-        except BaseException as error:  # noqa: BLE001 - code of the user's runs here, and no future may hang for it
-            failure = TaskError(f"the result of {part.name(index)} cannot be unpacked here: {told(error)}")
-            failure.__cause__ = error
-            return Failed(failure)
-
-    def _log(self, text: str) -> Any:
-        if not self.pool.options.capture:
-            return text
-        from pathlib import Path
-
-        return Path(self.pool.options.capture, text)
-
-    def _end(self, part: Singles, index: int, value: Any) -> None:
-        task = part.tasks[index]
-        failed = type(value) is Failed
-        if failed and self._once_more(part, index, value.error):
-            return
-        task._pool, task._payload, task._segments = None, b"", ()
-        if failed:
-            conclude(task, None, value.error)
-        else:
-            conclude(task, value)
-
-    def _fail(self, handle: Handle, part: Part, index: int, error: BaseException) -> None:
-        """A task has ended with its worker."""
-        if isinstance(part, Singles):
-            number, pid = part.first + index, handle.child.pid
-            log = handle.output.log(handle.ledger, number, pid)
-            part.tasks[index]._told().log = log
-            self._end(part, index, Failed(error))
-        elif isinstance(part, Span) and not self._once_more(part, index, error):
-            part.sweep.put(part.start + index, [Failed(error)])
-
-    def _once_more(self, part: Part, index: int, error: BaseException) -> bool:
-        """Whether a failed task is tried again; it is in the queue then."""
-        if part.terms.retries is None:
-            return False
-        if isinstance(part, Singles) and part.tasks[index]._decided:
-            return False
-        if not self.pool.once_more(part, index, _cause(error)):
-            return False
-        self._roused = True  # it is in the queue again
-        return True
-
     # Files ----------------------------------------------------------------------------------------------------
 
     def _watch(self, file: int, act: Callable[[], None]) -> None:
@@ -549,22 +452,3 @@ class _Work:
     def __bool__(self) -> bool:
         with self._pool.lock:
             return self._pool.has_work()
-
-
-def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = None) -> None:
-    """Publish an outcome, unless somebody has decided otherwise."""
-    try:
-        task._conclude(result, error)
-    except BaseException:  # noqa: BLE001
-        complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
-
-
-def _cause(error: BaseException) -> Cause:
-    """The word for what has happened, as `weft.resources.Retries` has it."""
-    if isinstance(error, WorkerDied):
-        return "died"
-    if isinstance(error, TaskTimeout):
-        return "timeout"
-    if isinstance(error, MemoryError):
-        return "memory"
-    return "user"

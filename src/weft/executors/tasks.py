@@ -250,6 +250,28 @@ class Part:
         """What one of its tasks is called."""
         raise NotImplementedError
 
+    def died_in_vain(self, index: int) -> int:
+        """Count one more worker that has died with this task and had not begun it; how many that are."""
+        raise NotImplementedError
+
+    def learn(self, index: int, count: int, seconds: float) -> None:
+        """So many tasks, from this one on, have taken so long together: work out how long calls of a function take."""
+        each = seconds / count
+        if count == 1:
+            self.function(index).learn(each)
+            return
+        functions = self.functions(index, count)
+        if len(functions) == 1:
+            functions[0].learn(each)
+            return
+        expected = sum(function.seconds or 0.0 for function in functions)
+        for function in functions:
+            if function.seconds is None:
+                function.seconds = each
+            elif expected:
+                share = function.seconds / expected * seconds
+                function.seconds += (share - function.seconds) / 4
+
 
 class Singles(Part):
     """Tasks that were submitted one by one."""
@@ -302,6 +324,11 @@ class Singles(Part):
     def name(self, index: int) -> str:
         return self.tasks[index].name
 
+    def died_in_vain(self, index: int) -> int:
+        story = self.tasks[index]._told()
+        story.vain += 1
+        return story.vain
+
 
 class Span(Part):
     """A part of a `Sweep`: its calls from `start` on."""
@@ -331,6 +358,11 @@ class Span(Part):
 
     def name(self, index: int) -> str:
         return f"{self.sweep.function.name} [{self.start + index}]"
+
+    def died_in_vain(self, index: int) -> int:
+        vain = self.sweep.vain
+        vain[self.start + index] = vain.get(self.start + index, 0) + 1
+        return vain[self.start + index]
 
 
 def along(packed: Any, segments: Sequence[Segment], files: list[int]) -> Any:
