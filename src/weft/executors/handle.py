@@ -64,6 +64,9 @@ class Handle:
         """Note what it is about to be sent."""
         part.worker = self
         part.first = self.next
+        # Before the part is there to be seen: after a Ctrl-C, numbers may be left out, but none must come twice.
+        self.next += part.size
+        self.total += part.size
         part.half = (self.parts[-1].half ^ 1) if self.parts else 0
         # Rows tell by their kind that they are complete.
         kinds = self.ledger.halves[part.half].kinds
@@ -76,8 +79,6 @@ class Handle:
             self.quiet_since = now
             self.noted = -1
         self.parts.append(part)
-        self.next += part.size
-        self.total += part.size
 
     def send(self, part: Part) -> None:
         """Send what has been noted. Only one thread sends at a time: a part belongs to whoever has noted it."""

@@ -222,16 +222,8 @@ class LocalExecutor(Executor):
             raise _refusal(call_name(fn), (), {}, error, fn) from error
         sweep: Sweep[T] = Sweep(function, pool.shelf.setting(), calls, plain, self._terms)
         sweep.chunk = chunksize or 0
-        try:
-            sends, wake = pool.accept_all(sweep)
-            self._supervisor.send(sends)
-            if wake:
-                self._supervisor.wake()
-        except WeftError:
-            raise
-        except BaseException:
-            self._supervisor.mend()
-            raise
+        pool.accept_all(sweep)
+        self._supervisor.wake()
         return _results(sweep, deadline, pool, self)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

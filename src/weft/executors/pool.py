@@ -41,7 +41,6 @@ PETTY = 0.0001  # seconds of work that are not worth a message of their own
 TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
 BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
-NOTHING: tuple[Sends, bool] = ([], False)
 MOST_VAIN = 3  # workers that may die with a task, or before they are ready, without having begun anything
 
 
@@ -87,44 +86,44 @@ class Pool:
     # What is asked of it -------------------------------------------------------------------------------------
 
     def accept(self, task: Task) -> tuple[Sends, bool]:
-        """Take a task; what to send now, and whether the supervisor has something to do."""
-        # Where all workers are busy, the task is merely put down, and what happened meanwhile is looked at afterwards:
-        # whoever makes a worker idle, or closes the pool, says so first and looks into the backlog then. One of us
-        # sees the other. With the lock, a flood of submits would keep the supervisor waiting for it, and be kept.
+        """Take a task; what to send now, and whether the supervisor is to be woken.
+
+        The caller's thread, which a Ctrl-C may interrupt at any place, gives a task to an idle worker if nothing stands
+        in the way. All else is put down for the supervisor: whoever takes something out of the backlog must not be
+        interrupted with it in hand.
+        """
         seconds = task._function.seconds
         if self._is_full():
+            # What happened meanwhile is looked at afterwards: whoever makes a worker idle, or closes the pool, says so
+            # first and looks into the backlog then. One of us sees the other. With the lock, a flood of submits would
+            # keep the supervisor waiting for it, and be kept.
             self._backlog.append(task)
             if self.closed:
                 self._withdraw(task)
-            if self._is_full():
-                return NOTHING
-            with self.lock:
-                return self._decided()
+            return [], not self._is_full()
         before, self._came = self._came, time.monotonic()
         self._streaming = self._came - before < BURST
-        if self._streaming and seconds is not None and seconds < TINY:
-            self._backlog.append(task)
-            if self.closed:
-                self._withdraw(task)
-            return [], not self.gathering  # while it gathers, the supervisor looks again soon by itself
-        with self.lock:
-            self.check_open()
-            if not self._streaming and len(self._idle) == len(self.handles) and not self._backlog and not self.starting:
-                handle = self._idle_for(task._terms, task._function)
-                if handle is not None:
-                    task._taken = True
-                    part = Singles([task], task._terms, math.inf if seconds is None else seconds)
-                    handle.add(part, self._came)
-                    return [(handle, part)], part.terms.time is not None
-            self._backlog.append(task)
-            return self._decided()
+        if seconds is None or seconds >= TINY or not self._streaming:
+            with self.lock:
+                self.check_open()
+                # Tiny ones may be worth waiting for more of them while others are at work, see `_can_wait`.
+                if not self._backlog and (len(self._idle) == len(self.handles) or seconds is None or seconds >= TINY):
+                    handle = self._idle_for(task._terms, task._function)
+                    if handle is not None:
+                        task._taken = True
+                        part = Singles([task], task._terms, math.inf if seconds is None else seconds)
+                        handle.add(part, self._came)
+                        return [(handle, part)], part.terms.time is not None
+        self._backlog.append(task)
+        if self.closed:
+            self._withdraw(task)
+        return [], not self.gathering  # while it gathers, the supervisor looks again soon by itself
 
-    def accept_all(self, sweep: Sweep[Any]) -> tuple[Sends, bool]:
-        """Take the calls of a map; what to send now, and whether the supervisor has something to do."""
+    def accept_all(self, sweep: Sweep[Any]) -> None:
+        """Take the calls of a map; the supervisor is to be woken."""
         with self.lock:
             self.check_open()
             self._backlog.add(sweep, sweep.waiting())
-            return self._decided()
 
     def _is_full(self) -> bool:
         return not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots
@@ -134,14 +133,6 @@ class Pool:
         with self.lock:
             if not task._taken and task._decide():
                 self.check_open()
-
-    def _decided(self) -> tuple[Sends, bool]:
-        """What to send now, and whether the supervisor has something to do."""
-        gathering = self.gathering
-        sends = self.decide()
-        # Some things are to be done by the clock, and the supervisor sleeps perhaps.
-        timed = any(part.size > 1 or part.terms.time is not None for _, part in sends)
-        return sends, bool(self.starting or self.leaving or timed or (self.gathering and not gathering))
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -546,6 +537,10 @@ class Pool:
                 unsent += [(handle, part) for part in handle.parts if not part.sent]
                 if handle.ready and not handle.parts and not handle.leaving and handle not in self._idle:
                     self._rest(handle)
+            self._claims = Claims(self.machine)  # counted anew
+            for handle in self.handles:
+                if handle.claimed is not None:
+                    self._claims.take(handle.claimed, handle.kind[1])
             return unsent + self.decide()
 
 

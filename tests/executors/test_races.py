@@ -1,0 +1,81 @@
+"""Moments that come rarely, made to come often."""
+
+import random
+import signal
+import sys
+import threading
+from concurrent.futures import wait
+
+import pytest
+
+from executors import zoo
+from hand import PATIENCE
+from weft.errors import ClosedError
+from weft.executors import LocalExecutor
+from weft.executors.tasks import LocalFuture
+
+
+@pytest.mark.parametrize("wait_at_once", [True, False])
+def test_what_was_accepted_while_the_executor_was_being_shut_down_ends(wait_at_once):
+    rng = random.Random(3)
+    for _ in range(15):
+        executor, accepted, refused = LocalExecutor(2), [], []
+
+        def flood(executor=executor, accepted=accepted, refused=refused):
+            try:
+                while True:
+                    accepted.append(executor.submit(zoo.same, len(accepted)))
+            except ClosedError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=flood) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for _ in range(rng.randrange(1, 40)):
+            executor.submit(zoo.same, None).result(PATIENCE)
+        executor.shutdown(wait=wait_at_once)
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert len(refused) == len(threads)
+        done, late = wait(accepted, PATIENCE)
+        assert not late
+        assert all(type(future.result(0)) is int for future in done)
+        executor.shutdown()
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method has the same signal
+def test_signal_handlers_that_raise_in_the_middle_of_submits_cost_nothing(stage, monkeypatch):
+    executor, futures, interrupted, rng = stage.executor(2), [], 0, random.Random(5)
+    executor.submit(zoo.same, 0).result(PATIENCE)
+
+    class Struck(BaseException):  # as KeyboardInterrupt is one
+        pass
+
+    def strike(_, frame):
+        while frame is not None:
+            if frame.f_code in (LocalExecutor.submit.__code__, LocalFuture.result.__code__):
+                raise Struck
+            frame = frame.f_back
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # it may strike in a finalizer
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        while interrupted < 500:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00005, 0.002), 0.002)
+                while True:
+                    futures.append(executor.submit(zoo.same, len(futures)))
+                    if rng.random() < 0.02:  # let the workers be idle now and then
+                        futures[-1].result(PATIENCE)
+            except Struck:
+                interrupted += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert [future.result(PATIENCE) for future in futures] == list(range(len(futures)))
+    gate = stage.gate()  # both workers are still of use
+    last = [executor.submit(zoo.wait_at_some, number, {0, 1}, gate) for number in range(2)]
+    gate.arrived(2)
+    gate.open()
+    assert [future.result(PATIENCE) for future in last] == [0, 1]
