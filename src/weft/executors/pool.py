@@ -1,13 +1,15 @@
 """The workers of one executor, and what is to be done: decided here, under one lock; done by whoever has asked.
 
-    submit, map ──> queue ──> decide: which worker gets how much ──> send          (any thread)
-    messages, deaths, timers ──> over, look, buried ──> decide ──> send, publish   (the supervisor's thread)
+    submit ──> an idle worker is there: send                                         (the caller's thread)
+           └─> backlog <── map
+    messages, deaths, timers, wake ──> over, look, buried ──> decide ──> send, publish   (the supervisor's thread)
 
-A task is in the queue, or in a part that is with a worker, or over. What is with a worker that dies goes back into the
-queue, but for the one task that the worker had begun.
+A task is in the backlog, or in a part that is with a worker, or over. What is with a worker that dies goes back into
+the backlog, but for the one task that the worker had begun.
 
-Under the lock there is no I/O and no code of the user's. What a Ctrl-C may cut short in the caller's thread is made
-whole by `mend`: a worker that is neither idle nor has a part, a part that was noted and not sent.
+Under the lock there is no I/O and no code of the user's. Only the supervisor takes something out of the backlog, so that
+no Ctrl-C can come while it is in nobody's hands. What one may cut short in the caller's thread is made whole by `mend`:
+a worker that is neither idle nor has a part, a part that was noted and not sent.
 """
 
 from __future__ import annotations
