@@ -7,9 +7,9 @@
 A task is in the backlog, or in a part that is with a worker, or over. What is with a worker that dies goes back into
 the backlog, but for the one task that the worker had begun.
 
-Under the lock there is no I/O and no code of the user's. Only the supervisor takes something out of the backlog, so that
-no Ctrl-C can come while it is in nobody's hands. What one may cut short in the caller's thread is made whole by `mend`:
-a worker that is neither idle nor has a part, a part that was noted and not sent.
+Under the lock there is no I/O and no code of the user's. Only the supervisor takes something out of the backlog, so
+that no Ctrl-C can come while it is in nobody's hands. What one may cut short in the caller's thread is made whole by
+`mend`: a worker that is neither idle nor has a part, a part that was noted and not sent.
 """
 
 from __future__ import annotations
