@@ -1,8 +1,9 @@
-"""What several tests share: work that is done by hand, and a scheduler that is always shut down."""
+"""What several tests share: work that is done by hand, and how long a test may take."""
 
 from __future__ import annotations
 
 import queue
+import re
 from concurrent.futures import Future
 
 PATIENCE = 30  # seconds after which a test counts as hanging; never waited for in a test that passes
@@ -30,6 +31,11 @@ class Hand:
         args, future = self.next()
         future.set_result(result)
         return args
+
+
+def named(value) -> str:
+    """A value in the name of a test: as repr shows it, without its address, which is another in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def done(result=None, error=None) -> Future:

@@ -26,6 +26,7 @@ from typing import (
 import numpy as np
 import pytest
 
+from hand import named
 from weft.calls import check
 from weft.calls.unknown import Unknown
 from weft.errors import ArgumentError
@@ -122,7 +123,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("value", "api"), GOOD, ids=lambda case: repr(case)[:50])
+@pytest.mark.parametrize(("value", "api"), GOOD, ids=lambda case: named(case)[:50])
 def test_accepted(value, api):
     check(value, api, "argument 'x'")
 
@@ -179,7 +180,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("value", "api", "message"), BAD, ids=lambda case: repr(case)[:50])
+@pytest.mark.parametrize(("value", "api", "message"), BAD, ids=lambda case: named(case)[:50])
 def test_refused_with_path_expected_and_got(value, api, message):
     with pytest.raises(ArgumentError) as caught:
         check(value, api, "argument 'xs'")

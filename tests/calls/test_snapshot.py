@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from hand import named
 from weft.calls.snapshot import Snapshot, never_changes
 
 
@@ -64,7 +65,7 @@ def snapshot(data):
         *(pathlib.Path("x"), datetime.date(2020, 1, 1), datetime.timedelta(1), Decimal("1.5"), Fraction(1, 3)),
         *(np.float64(1.5), np.int8(1), (1, ("a", 2.0)), frozenset([1, 2]), Pair(1, "a"), int),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_nobody_can_change_is_not_copied(leaf):
     assert snapshot(leaf) is leaf
