@@ -1,8 +1,11 @@
-"""What several tests share: work that is done by hand, and a scheduler that is always shut down."""
+"""What several tests share: work that is done by hand, names of values, and time."""
 
 from __future__ import annotations
 
 import queue
+import re
+import time
+import timeit
 from concurrent.futures import Future
 
 PATIENCE = 30  # seconds after which a test counts as hanging; never waited for in a test that passes
@@ -30,6 +33,19 @@ class Hand:
         args, future = self.next()
         future.set_result(result)
         return args
+
+
+def named(value) -> str:
+    """A value in the name of a test: as repr shows it, without its address, which is another in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def fastest(work) -> float:
+    """Seconds of processor time that it takes this thread to do this, the best of several times.
+
+    For ratios to other work of the same thread; what else runs on the machine hardly changes them.
+    """
+    return min(timeit.repeat(work, timer=time.thread_time, number=1, repeat=7))
 
 
 def done(result=None, error=None) -> Future:

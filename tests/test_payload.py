@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hand import named
 from runners.zoo import OddEscape, Picky, Unpackable, Unspeakable
 from weft import task
 from weft.calls import Closure
@@ -240,9 +241,14 @@ print(a is holder.A, b is holder.B, f() is holder.B)
 
 
 def test_whole_contexts_travel():
-    HELD.set(3)
-    decimal.getcontext()  # its variable is nobody's attribute
-    pairs = dict(contextvars.copy_context().items())
+    def make():
+        HELD.set(3)
+        decimal.getcontext()  # its variable is nobody's attribute
+        return contextvars.copy_context()
+
+    # In a context of its own: with what is set here, every worker of a later test would have to import this module.
+    pairs = dict(contextvars.Context().run(make).items())
+    assert {variable.name for variable in pairs} >= {"HELD", "decimal_context"}
     assert unpack(pack([(HELD, 3)])) == [(HELD, 3)]
     assert set(unpack(pack(list(pairs)))) == set(pairs)
 
@@ -541,7 +547,7 @@ def test_bytes_that_mean_nothing_become_an_exception_and_raise_none(data):
     assert type(unpack_failure(data)) is RemoteError
 
 
-@pytest.mark.parametrize("code", [None, 0, 3, "bye", LOCK], ids=repr)
+@pytest.mark.parametrize("code", [None, 0, 3, "bye", LOCK], ids=named)
 def test_system_exit_becomes_an_ordinary_exception(code):
     again = failure(lambda: sys.exit(code))
     assert type(again) is TaskExited

@@ -10,6 +10,7 @@ import cloudpickle
 import pytest
 
 from calls.samples import Shelf, add, plain, renamed
+from hand import named
 from weft import task
 from weft.calls import Closure, Task
 from weft.errors import ArgumentError, ChoiceError
@@ -79,7 +80,7 @@ def test_options_with_a_value_they_cannot_have_are_a_value_error(options):
         task(**options)
 
 
-@pytest.mark.parametrize("options", [{"cpus": True}, {"memory": []}, {"time": object()}], ids=repr)
+@pytest.mark.parametrize("options", [{"cpus": True}, {"memory": []}, {"time": object()}], ids=named)
 def test_options_of_the_wrong_kind_are_a_type_error(options):
     (name,) = options
     with pytest.raises(ArgumentError, match=rf"@task\({name}=.* must be"):
@@ -101,7 +102,7 @@ def test_options_with_a_value_they_can_have_are_accepted(options, needs):
     assert task(**options)(plain).get_resources(1) == needs
 
 
-@pytest.mark.parametrize("args", [("x",), (4,), (plain, 4)], ids=repr)
+@pytest.mark.parametrize("args", [("x",), (4,), (plain, 4)], ids=named)
 def test_options_are_given_by_name(args):
     with pytest.raises(ArgumentError, match=r"@task takes its options by name, got .*write @task\(name="):
         task(*args)

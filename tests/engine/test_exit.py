@@ -15,6 +15,10 @@ import threading, sys, os
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from weft.futures import Scheduler
 """
+IMPATIENT = f"""{PREAMBLE}
+import weft.engine.exit
+weft.engine.exit.PATIENCE = 0.2
+"""
 
 # In 3.12, and in it alone, no thread can be started once the main thread has ended; a pool of the standard library that
 # would need one more for a task refuses it then.
@@ -23,10 +27,10 @@ needs_threads_at_exit = pytest.mark.skipif(
 )
 
 
-def run(script, **kwargs):
+def run(script, preamble=PREAMBLE):
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=PATIENCE, check=False, **kwargs,
+        [sys.executable, "-W", "error", "-c", preamble + textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
@@ -111,13 +115,16 @@ def test_a_process_pool_that_is_imported_after_the_scheduler_was_made_still_work
 
 
 def test_an_orphan_is_dropped_although_idle_pools_are_there():
-    ended = run("""
+    ended = run(
+        """
         pool, processes = ThreadPoolExecutor(), ProcessPoolExecutor(1)
         processes.submit(int).result()
         scheduler = Scheduler(pool.submit)
         scheduler.submit([int]).result()
         scheduler.submit([int], dependencies=[Future()], name="orphan")
-    """)
+        """,
+        IMPATIENT,
+    )
     assert "1 task (orphan) dropped at exit" in ended.stderr
     assert ended.returncode == 0
 
@@ -170,7 +177,7 @@ def test_an_idle_scheduler_keeps_no_process():
 
 
 def test_ctrl_c_while_waiting_at_exit_drops_what_waits():
-    script = PREAMBLE + textwrap.dedent("""
+    script = IMPATIENT + textwrap.dedent("""
         scheduler = Scheduler(lambda: None)
         keep = threading.Thread(target=threading.Event().wait, daemon=True)
         keep.start()   # somebody who might complete the future, as far as anyone can tell

@@ -36,6 +36,12 @@ def stage(start, tmp_path):
 
 
 @pytest.fixture
+def hurried(monkeypatch):
+    """What does not listen to SIGTERM is killed soon. With `usefixtures`, so that it outlasts `stage`, which waits."""
+    monkeypatch.setattr("weft.executors.supervisor.GRACE", 0.2)
+
+
+@pytest.fixture
 def mates(executor, stage):
     """200 tiny tasks around what the test does, each of which must run exactly once and succeed."""
     from executors.zoo import note

@@ -54,6 +54,7 @@ def test_nothing_waits_behind_a_task_of_a_map_that_blocks(pair, stage):
     assert sorted(map(int, ledger.lines())) == list(range(MANY))
 
 
+@pytest.mark.usefixtures("hurried")
 def test_nothing_waits_behind_a_task_that_holds_the_interpreter_in_c_code(pair, stage):
     gate, at = stage.gate(), MANY // 2
     teach(pair, zoo.hang_in_c_at, -1, at, gate)
@@ -208,11 +209,7 @@ def test_what_comes_back_from_a_worker_that_ended_keeps_its_place(stage, end):
 KINDS = ["fast", "slow", "fail", "crash", "cancel", "large", "map", "result", "blocked", "kill"]
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(kinds=st.lists(st.sampled_from(KINDS + ["fast"] * 20), min_size=1, max_size=150))
 def test_every_task_of_any_mix_ends_as_it_should_and_runs_at_most_once(executor, stage, kinds):
     gate, ledger = stage.gate(), stage.ledger()

@@ -162,6 +162,7 @@ def test_a_task_that_runs_out_of_time_cleans_up(executor, stage):
 STUBBORN = [zoo.hang_stubbornly, zoo.hang_and_swallow, zoo.hang_in_c, zoo.hang_in_regex, zoo.hang_stopped]
 
 
+@pytest.mark.usefixtures("hurried")
 def test_whatever_does_not_listen_is_ended_when_its_time_is_over(stage):
     executor, gate = stage.executor(len(STUBBORN), time=0.3), stage.gate()
     futures = [executor.submit(function, gate) for function in STUBBORN]
@@ -169,6 +170,7 @@ def test_whatever_does_not_listen_is_ended_when_its_time_is_over(stage):
     assert executor.submit(zoo.same, 1).result(PATIENCE) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 def test_whatever_does_not_listen_is_killed(stage):
     executor, gate = stage.executor(len(STUBBORN)), stage.gate()
     futures = [executor.submit(function, gate) for function in STUBBORN]
@@ -281,7 +283,7 @@ def test_an_argument_that_cannot_be_packed_is_refused_or_inherited(executor, sta
 # Large
 
 
-@pytest.mark.parametrize("size", [10, 1_000_000, 100_000_000])
+@pytest.mark.parametrize("size", [10, 1_000_000, 10_000_000, pytest.param(100_000_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [bytes, bytearray, numpy.zeros, lambda n: array.array("b", bytes(n)), str, list])
 def test_values_of_any_size_come_and_go(executor, kind, size):
     if kind is str:
@@ -385,6 +387,7 @@ def test_a_mess_in_a_worker_fails_nothing(executor, what):
     assert isinstance(failure(executor.submit(zoo.leave, 3)), WorkerDied)
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("what", ["signal handlers", "close fds 0 to 2", "a trace function"])
 def test_a_mess_does_not_shield_from_time_limits(stage, what):
     executor = stage.executor(1, time=0.5)

@@ -187,7 +187,7 @@ def weave(plan: Plan, submitters: int) -> tuple[World, list[Future]]:
     return world, tasks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans(), st.integers(1, 3))
 def test_every_future_ends_and_nothing_is_exceeded(plan, submitters):
     world, tasks = weave(plan, submitters)
@@ -204,7 +204,7 @@ def test_every_future_ends_and_nothing_is_exceeded(plan, submitters):
     assert world.active == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans(cancels=False), st.integers(1, 3))
 def test_without_cancels_each_task_ends_as_the_oracle_says(plan, submitters):
     _world, tasks = weave(plan, submitters)
