@@ -9,7 +9,9 @@ Names are imported when they are first used, so that ``import weft`` costs next 
 * errors:             `weft.errors`
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.calls import Closure, task
@@ -39,33 +41,22 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Closure": "weft.calls",
-    "ConcurrentRunner": "weft.runners",
-    "DryRunner": "weft.runners",
-    "Event": "weft.futures",
-    "LocalExecutor": "weft.executors",
-    "Retry": "weft.resources",
-    "ScheduledFuture": "weft.futures",
-    "Scheduler": "weft.futures",
-    "SerialRunner": "weft.runners",
-    "State": "weft.futures",
-    "WaitFuture": "weft.futures",
-    "WaitGraph": "weft.futures",
-    "task": "weft.calls",
-    "wrap": "weft.runners",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Closure": "weft.calls",
+        "ConcurrentRunner": "weft.runners",
+        "DryRunner": "weft.runners",
+        "Event": "weft.futures",
+        "LocalExecutor": "weft.executors",
+        "Retry": "weft.resources",
+        "ScheduledFuture": "weft.futures",
+        "Scheduler": "weft.futures",
+        "SerialRunner": "weft.runners",
+        "State": "weft.futures",
+        "WaitFuture": "weft.futures",
+        "WaitGraph": "weft.futures",
+        "task": "weft.calls",
+        "wrap": "weft.runners",
+    },
+)
