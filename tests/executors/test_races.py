@@ -4,7 +4,7 @@ import random
 import signal
 import sys
 import threading
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 
 import pytest
 
@@ -44,16 +44,19 @@ def test_what_was_accepted_while_the_executor_was_being_shut_down_ends(wait_at_o
 
 
 @pytest.mark.timeout(60, method="thread")  # the other method has the same signal
-def test_signal_handlers_that_raise_in_the_middle_of_submits_cost_nothing(stage, monkeypatch):
+def test_signal_handlers_that_raise_in_the_middle_of_submits_and_cancels_cost_nothing(stage, monkeypatch):
     executor, futures, interrupted, rng = stage.executor(2), [], 0, random.Random(5)
     executor.submit(zoo.same, 0).result(PATIENCE)
+
+    methods = (LocalExecutor.submit, LocalFuture.result, LocalFuture.cancel, LocalFuture.kill)
+    ours = [method.__code__ for method in methods]
 
     class Struck(BaseException):  # as KeyboardInterrupt is one
         pass
 
     def strike(_, frame):
         while frame is not None:
-            if frame.f_code in (LocalExecutor.submit.__code__, LocalFuture.result.__code__):
+            if frame.f_code in ours:
                 raise Struck
             frame = frame.f_back
 
@@ -65,15 +68,23 @@ def test_signal_handlers_that_raise_in_the_middle_of_submits_cost_nothing(stage,
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00005, 0.002), 0.002)
                 while True:
                     futures.append(executor.submit(zoo.same, len(futures)))
-                    if rng.random() < 0.02:  # let the workers be idle now and then
+                    chance = rng.random()
+                    if chance < 0.02:  # let the workers be idle now and then
                         futures[-1].result(PATIENCE)
+                    elif chance < 0.06:
+                        rng.choice(futures[-20:]).cancel()
+                    elif chance < 0.065:
+                        futures[-1].kill()
             except Struck:
                 interrupted += 1
                 signal.setitimer(signal.ITIMER_REAL, 0)
+            except CancelledError:
+                pass
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert [future.result(PATIENCE) for future in futures] == list(range(len(futures)))
+    wait(futures, PATIENCE)
+    assert all(future.cancelled() or future.result(0) == number for number, future in enumerate(futures))
     gate = stage.gate()  # both workers are still of use
     last = [executor.submit(zoo.wait_at_some, number, {0, 1}, gate) for number in range(2)]
     gate.arrived(2)

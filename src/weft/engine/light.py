@@ -137,8 +137,17 @@ class LightFuture(Future[T]):
                     self._sleepers.remove(waiter)
 
     def cancel(self) -> bool:
-        if self._decide():
-            self._publish_cancelled()
+        return self._cancel_if(self._decide)
+
+    def _cancel_if(self, decide: Callable[[], bool]) -> bool:
+        """Publish that it is cancelled, if `decide`, which decides the outcome, says so; whether it is cancelled."""
+        try:
+            if decide():
+                self._publish_cancelled()
+        except BaseException:  # a Ctrl-C between the two: nobody else would publish
+            if self._decided:
+                self._publish_cancelled()
+            raise
         return self.cancelled()
 
     def set_result(self, result: T) -> None:

@@ -187,7 +187,8 @@ class Pool:
             handle, number = self._whereabouts(task)
             if handle is not None:
                 handle.doomed[number] = None
-            return True
+        self.wake()
+        return True
 
     def stop(self, sweep: Sweep[Any]) -> None:
         """Nobody wants more of its results: what has not been sent is not run."""

@@ -84,9 +84,9 @@ class LocalFuture(LightFuture[T]):
     def cancel(self) -> bool:
         """Cancel the task if it waits; False, and nothing happens, where it runs or is done. See also `kill`."""
         pool = self._pool
-        if pool is not None and (pool.drop(self) or (self._taken and pool.recall(self) and pool.drop(self))):
-            self._publish_cancelled()
-        return self.cancelled()
+        if pool is None:
+            return self.cancelled()
+        return self._cancel_if(lambda: pool.drop(self) or (self._taken and pool.recall(self) and pool.drop(self)))
 
     def kill(self) -> bool:
         """Cancel the task; if it runs, its worker and all that it has started get SIGTERM and, soon after, SIGKILL.
@@ -94,10 +94,7 @@ class LocalFuture(LightFuture[T]):
         The future is cancelled at once; True unless the task was done before.
         """
         pool = self._pool
-        if pool is not None and pool.kill(self):
-            pool.wake()
-            self._publish_cancelled()
-        return self.cancelled()
+        return self.cancelled() if pool is None else self._cancel_if(lambda: pool.kill(self))
 
     def _told(self) -> Story:
         if self._story is None:
