@@ -99,3 +99,22 @@ def test_signal_handlers_that_raise_in_the_middle_of_submits_and_cancels_cost_no
     gate.arrived(2)
     gate.open()
     assert [future.result(PATIENCE) for future in last] == [0, 1]
+
+
+def test_a_submit_that_a_shutdown_overtakes_is_refused(stage, monkeypatch):
+    executor, gate = stage.executor(1), stage.gate()
+    running = executor.submit(zoo.wait_at_some, 0, {0}, gate)
+    gate.arrived()
+    backlog = executor._pool._backlog
+    append = backlog.append
+
+    def overtaken(task):
+        executor.shutdown(wait=False)
+        gate.open()
+        executor.shutdown()
+        append(task)
+
+    monkeypatch.setattr(backlog, "append", overtaken)
+    with pytest.raises(ClosedError):
+        executor.submit(zoo.same, 1)
+    assert running.result(PATIENCE) == 0
