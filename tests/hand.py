@@ -1,11 +1,12 @@
-"""What several tests share: work that is done by hand, names of values, and time."""
+"""What several tests share: work that is done by hand, names of values, and time.
+
+Workers import this too, so it imports what is heavy where it is needed.
+"""
 
 from __future__ import annotations
 
-import queue
 import re
 import time
-import timeit
 from concurrent.futures import Future
 
 PATIENCE = 30  # seconds after which a test counts as hanging; never waited for in a test that passes
@@ -15,6 +16,8 @@ class Hand:
     """A submit function whose work is done by hand, in the order and at the time that the test wants."""
 
     def __init__(self):
+        import queue
+
         self.calls: list[tuple] = []
         self._started: queue.Queue[tuple[tuple, Future]] = queue.Queue()
 
@@ -45,6 +48,8 @@ def fastest(work) -> float:
 
     For ratios to other work of the same thread; what else runs on the machine hardly changes them.
     """
+    import timeit
+
     return min(timeit.repeat(work, timer=time.thread_time, number=1, repeat=7))
 
 

@@ -10,9 +10,10 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 PROMISES = {
     "initializer": "each worker begins by calling the initializer; when that fails, nothing waits for ever",
@@ -76,6 +77,8 @@ class Candidate:
 
     def marks(self, promises: Iterable[str]) -> list[pytest.MarkDecorator]:
         """How a test that needs these promises is run: as usual, to fail, or not at all."""
+        import pytest  # not for the scripts, which take a candidate from here
+
         missing = self.missing(promises)
         for lack in missing:
             if not lack.tried:
@@ -93,6 +96,8 @@ def known(promise: str) -> str:
 
 def needs(*promises: str) -> pytest.MarkDecorator:
     """Mark a test, or a module, that holds only where these promises are made."""
+    import pytest
+
     return pytest.mark.needs(*map(known, promises))
 
 

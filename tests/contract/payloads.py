@@ -6,7 +6,6 @@ import contextvars
 import faulthandler
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -183,6 +182,8 @@ def fail_once(ledger: Ledger, times: int = 1):
 
 def hang_with_child(ledger: Ledger, gate: Gate):
     """Note the pid of a child that sleeps for long, and wait."""
+    import subprocess
+
     child = subprocess.Popen(["sleep", "1000"])
     ledger.note(child.pid)
     gate.wait()
@@ -237,6 +238,8 @@ def import_(name):
 
 
 def speak():
+    import subprocess
+
     print("one", flush=True)
     print("two", file=sys.stderr, flush=True)
     os.write(1, b"three\n")

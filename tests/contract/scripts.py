@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,12 @@ from contract.executors import candidate
 
 folder = Path(sys.argv[2])
 """
+# The exit hook of the standard pool of processes may write into a pipe that its thread is just closing. It says so,
+# and nothing else comes of it: CPython gh-125451.
+NOISE = re.compile(
+    r"Exception ignored in: <module 'threading' .*\n"
+    r"Traceback .*\n(?:  .*\n)*  File \".*process\.py\", line \d+, in _python_exit\n(?:  .*\n)*OSError: .*\n"
+)
 MAKE = "executor = candidate(sys.argv[1]).make(2)\n"
 
 
@@ -52,7 +59,12 @@ def finish(process: subprocess.Popen, text: str | None = None) -> subprocess.Com
         process.kill()
         process.communicate()
         raise
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, without_noise(stderr))
+
+
+def without_noise(stderr: str) -> str:
+    """What a program has said on stderr, without what is known to be wrong with the standard library's pools."""
+    return NOISE.sub("", stderr)
 
 
 def run_script(candidate, folder: Path, body: str, *, guard: bool = True) -> subprocess.CompletedProcess:

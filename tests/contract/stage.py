@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hand import PATIENCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Gate:
@@ -69,7 +71,9 @@ class Gate:
     def close(self) -> None:
         """Open it, and let tasks that come later fail instead of waiting."""
         self.open()
-        shutil.rmtree(self.folder)
+        for name in "arrivals", "passes":
+            os.unlink(os.path.join(self.folder, name))
+        os.rmdir(self.folder)
         os.close(self._arrivals)
         os.close(self._passes)
 
@@ -89,7 +93,8 @@ class Ledger:
             os.close(fd)
 
     def lines(self) -> list[str]:
-        return Path(self.path).read_text().splitlines()
+        with open(self.path) as file:
+            return file.read().splitlines()
 
 
 class Stage:
@@ -160,9 +165,10 @@ def is_alive(pid: int) -> bool:
     """Whether there is such a process that still runs: a zombie does not."""
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
-        return Path("/proc").exists() is False
+        return not os.path.exists("/proc")
     except ProcessLookupError:
         return False
 

@@ -2,10 +2,12 @@
 
 import array
 import os
+import re
 import signal
 import sys
 import threading
 from concurrent.futures import wait
+from pathlib import Path
 
 import numpy
 import pytest
@@ -374,8 +376,10 @@ def test_limits_of_the_interpreter_are_ordinary_errors(executor, function, kind)
 
 # A mess
 
+MESSES = re.findall(r'^        case "(.*)":', Path(zoo.__file__).read_text(), re.MULTILINE)
 
-@pytest.mark.parametrize("what", zoo.MESSES)
+
+@pytest.mark.parametrize("what", MESSES)
 def test_a_mess_in_a_worker_fails_nothing(executor, what):
     here = os.getcwd()
     futures = [executor.submit(zoo.mess_up, what) for _ in range(4)]

@@ -1,21 +1,18 @@
-"""Tasks that crash, exit, hang, fork, and leave a mess: all that users' code does to a worker sooner or later."""
+"""Tasks that crash, exit, hang, fork, and leave a mess: all that users' code does to a worker sooner or later.
+
+Hundreds of workers import this: what only one task needs is imported in it.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
-import multiprocessing
 import os
 import re
 import resource
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 from contract.stage import Gate, Ledger
 
@@ -41,6 +38,8 @@ def pid() -> int:
 
 
 def segfault():
+    import ctypes
+
     faulthandler.disable()  # a forked worker has pytest's
     ctypes.string_at(0)
 
@@ -85,6 +84,8 @@ def say_last_words():
 
 
 def crash_in_thread():
+    import ctypes
+
     faulthandler.disable()
     thread = threading.Thread(target=ctypes.string_at, args=(0,))
     thread.start()
@@ -183,6 +184,8 @@ while True:
 
 def hang_with_family(ledger: Ledger, stubborn: bool):
     """A child and its child, which note their pids; they may be deaf to SIGTERM."""
+    import subprocess
+
     family = subprocess.Popen([sys.executable, "-c", FAMILY, "stubborn" if stubborn else "obedient", ledger.path])
     family.wait()
 
@@ -225,6 +228,8 @@ def fork_and_child_stays(ledger: Ledger, gate: Gate) -> int:
 
 def leave_child(ledger: Ledger) -> int:
     """A program that goes on after its task, with the worker's stdout and stderr in its hands."""
+    import subprocess
+
     child = subprocess.Popen(["sleep", "1000"])
     child.returncode = 0  # nobody waits for it, and that is meant
     ledger.note(child.pid)
@@ -422,6 +427,8 @@ def mess_up(what: str):
             os.dup2(fd, 1)
             os.close(fd)
         case "delete the working directory":
+            import tempfile
+
             folder = tempfile.mkdtemp()
             os.chdir(folder)
             os.rmdir(folder)
@@ -471,9 +478,6 @@ def mess_up(what: str):
     return what
 
 
-MESSES = re.findall(r'^        case "(.*)":', Path(__file__).read_text(), re.MULTILINE)
-
-
 def where() -> str:
     return os.getcwd()
 
@@ -492,11 +496,15 @@ def start_endless_thread(daemon: bool):
 
 
 def use_pool(method: str):
+    import multiprocessing
+
     with multiprocessing.get_context(method).Pool(1) as pool:
         return pool.map(abs, [-1, -2])
 
 
 def use_process(method: str):
+    import multiprocessing
+
     process = multiprocessing.get_context(method).Process(target=abs, args=(-1,))
     process.start()
     process.join()
@@ -504,6 +512,9 @@ def use_process(method: str):
 
 
 def use_process_pool(method: str):
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
         return list(pool.map(abs, [-1, -2]))
 
@@ -516,6 +527,8 @@ def use_local_executor(start: str):
 
 
 def use_shell():
+    import subprocess
+
     return subprocess.run("echo $((1 + 1)); exit 3", shell=True, capture_output=True, text=True)
 
 
