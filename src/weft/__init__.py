@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
+* jobs:               `job`, `after`, `ensure`, `waitfor`, `terminal_nodes`, `Job`
 * executors:          `LocalExecutor`, `Retry`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from weft.engine.states import State
     from weft.executors import LocalExecutor
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
+    from weft.jobs import Job, after, ensure, job, terminal_nodes, waitfor
     from weft.resources import Retry
     from weft.runners import ConcurrentRunner, DryRunner, SerialRunner, wrap
 
@@ -25,6 +27,7 @@ __all__ = [
     "ConcurrentRunner",
     "DryRunner",
     "Event",
+    "Job",
     "LocalExecutor",
     "Retry",
     "ScheduledFuture",
@@ -33,7 +36,12 @@ __all__ = [
     "State",
     "WaitFuture",
     "WaitGraph",
+    "after",
+    "ensure",
+    "job",
     "task",
+    "terminal_nodes",
+    "waitfor",
     "wrap",
 ]
 
@@ -44,6 +52,7 @@ _HOME = {
     "ConcurrentRunner": "weft.runners",
     "DryRunner": "weft.runners",
     "Event": "weft.futures",
+    "Job": "weft.jobs",
     "LocalExecutor": "weft.executors",
     "Retry": "weft.resources",
     "ScheduledFuture": "weft.futures",
@@ -52,7 +61,12 @@ _HOME = {
     "State": "weft.futures",
     "WaitFuture": "weft.futures",
     "WaitGraph": "weft.futures",
+    "after": "weft.jobs",
+    "ensure": "weft.jobs",
+    "job": "weft.jobs",
     "task": "weft.calls",
+    "terminal_nodes": "weft.jobs",
+    "waitfor": "weft.jobs",
     "wrap": "weft.runners",
 }
 
