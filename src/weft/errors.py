@@ -10,6 +10,8 @@
     │   ├── DeadlockError     (RuntimeError)  a wait that could never end
     │   ├── RunInUse          (RuntimeError)  the run goes on under another driver; run, host, pid
     │   └── UnknownValueError (RuntimeError)  a value that is asked for before it can be known
+    ├── StorageError          (OSError)        where runs are kept cannot be written, or not be trusted
+    │   └── TamperedError                      what is there is not what weft wrote; it is not read
     ├── WorkflowError         (ExceptionGroup) jobs of a run failed; one JobFailed for each
     └── TaskError             the task was accepted and could not be done
         ├── JobFailed                         a job, or an element of one, failed; job, element, log
@@ -53,6 +55,8 @@ __all__ = [
     "RemoteTraceback",
     "ResultError",
     "RunInUse",
+    "StorageError",
+    "TamperedError",
     "TaskError",
     "TaskExited",
     "TaskTimeout",
@@ -125,6 +129,14 @@ class RunInUse(UserError, RuntimeError):  # noqa: N818 - says what is the case
 
 class UnknownValueError(UserError, RuntimeError):
     """A value was needed before it can be known, such as the result of a future that is not done."""
+
+
+class StorageError(WeftError, OSError):
+    """A folder or file of a run cannot be read or written, belongs to somebody else, or can be changed by others."""
+
+
+class TamperedError(StorageError):
+    """A file of a run is not what weft wrote there, so it is not read: what is read may be unpickled."""
 
 
 class TaskError(WeftError):
