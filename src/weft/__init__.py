@@ -3,7 +3,7 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
-* jobs:               `job`, `after`, `ensure`, `waitfor`, `terminal_nodes`, `Job`
+* jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
 * executors:          `LocalExecutor`, `Retry`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from weft.engine.states import State
     from weft.executors import LocalExecutor
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
-    from weft.jobs import Job, after, ensure, job, terminal_nodes, waitfor
+    from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry
     from weft.runners import ConcurrentRunner, DryRunner, SerialRunner, wrap
 
@@ -30,6 +30,7 @@ __all__ = [
     "Job",
     "LocalExecutor",
     "Retry",
+    "Run",
     "ScheduledFuture",
     "Scheduler",
     "SerialRunner",
@@ -39,6 +40,7 @@ __all__ = [
     "after",
     "ensure",
     "job",
+    "schedule",
     "task",
     "terminal_nodes",
     "waitfor",
@@ -55,6 +57,7 @@ _HOME = {
     "Job": "weft.jobs",
     "LocalExecutor": "weft.executors",
     "Retry": "weft.resources",
+    "Run": "weft.jobs",
     "ScheduledFuture": "weft.futures",
     "Scheduler": "weft.futures",
     "SerialRunner": "weft.runners",
@@ -64,6 +67,7 @@ _HOME = {
     "after": "weft.jobs",
     "ensure": "weft.jobs",
     "job": "weft.jobs",
+    "schedule": "weft.jobs",
     "task": "weft.calls",
     "terminal_nodes": "weft.jobs",
     "waitfor": "weft.jobs",

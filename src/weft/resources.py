@@ -15,9 +15,9 @@ from dataclasses import KW_ONLY, dataclass, fields, replace
 from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
-from weft.errors import ArgumentError, ChoiceError
+from weft.errors import ArgumentError, ChoiceError, TaskTimeout, WorkerDied
 
-__all__ = ["Cause", "Resources", "Retries", "Retry", "read_environment"]
+__all__ = ["Cause", "Resources", "Retries", "Retry", "cause_of", "read_environment"]
 
 Cause: TypeAlias = Literal["user", "died", "infrastructure", "memory", "timeout"]
 """Why a try failed: an exception of the function, its process ended, the cluster's fault, too little memory or time."""
@@ -25,6 +25,17 @@ Cause: TypeAlias = Literal["user", "died", "infrastructure", "memory", "timeout"
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 SYNONYMS = {"ram": "memory", "timelimit": "time"}
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The word for what an exception says about a try that it ended."""
+    if isinstance(error, WorkerDied):
+        return "died"
+    if isinstance(error, TaskTimeout):
+        return "timeout"
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "user"
 
 
 @dataclass(frozen=True, slots=True)

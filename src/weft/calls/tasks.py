@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from weft.calls.facts import call_name
@@ -147,6 +148,8 @@ def refuse_method(decorator: str, function: Any) -> None:
         raise ArgumentError(f"write @{type(function).__name__} above {decorator}, not below it, for {name}")
     code = getattr(function, "__code__", None)
     outer = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if isinstance(function, MethodType):  # it has its object
+        return
     in_class = bool(outer) and not outer.endswith("<locals>")
     if in_class and code is not None and code.co_varnames[:1] in (("self",), ("cls",)):
         kind = outer.rpartition(".")[2]

@@ -15,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.engine.complain import complain
-from weft.errors import ExecutorBroken, TaskError, TaskTimeout, WorkerDied, told
+from weft.errors import ExecutorBroken, TaskError, WorkerDied, told
 from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
 from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
@@ -31,9 +31,6 @@ from weft.executors.terms import environment
 from weft.executors.wire import Wire, pair, readable
 from weft.executors.worker import Config
 from weft.payload import unpack, unpack_failure
-
-if TYPE_CHECKING:
-    from weft.resources import Cause
 
 __all__ = ["Supervisor"]
 
@@ -497,7 +494,9 @@ class Supervisor:
             return False
         if isinstance(part, Singles) and part.tasks[index]._decided:
             return False
-        if not self.pool.once_more(part, index, _cause(error)):
+        from weft.resources import cause_of
+
+        if not self.pool.once_more(part, index, cause_of(error)):
             return False
         self._retried = True
         return True
@@ -530,14 +529,3 @@ def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = 
         task._conclude(result, error)
     except BaseException:  # noqa: BLE001
         complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
-
-
-def _cause(error: BaseException) -> Cause:
-    """The word for what has happened, as `weft.resources.Retries` has it."""
-    if isinstance(error, WorkerDied):
-        return "died"
-    if isinstance(error, TaskTimeout):
-        return "timeout"
-    if isinstance(error, MemoryError):
-        return "memory"
-    return "user"

@@ -23,6 +23,9 @@ NOT_PLAIN = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATO
 class _NoElement:
     """In place of an element, where a job has none."""
 
+    def __reduce__(self) -> str:
+        return "NO_ELEMENT"
+
 
 NO_ELEMENT = _NoElement()
 

@@ -18,7 +18,7 @@ from weft.engine.states import State
 from weft.jobs.graph import needed_by
 from weft.jobs.node import NEEDS, Edge, Job
 
-__all__ = ["Plan", "Planned", "prune"]
+__all__ = ["Plan", "Planned", "ordered", "prune"]
 
 AnyJob: TypeAlias = Job[..., Any]
 Places: TypeAlias = Sequence[int]  # of an array's elements; a job without an array has the place 0
@@ -55,6 +55,7 @@ class Plan:
     Args:
         jobs: what is asked for.
         prune: whether what is done is left out. Default: True.
+        order: what `ordered` says of the jobs, where that is known already.
         finished: of which places of a job the outcome stands, whatever its conditions say about the others: of a run
             that is taken over. Default: of none.
         known: which of these places of a done job have a result that is known. A done job without one runs again if a
@@ -71,12 +72,12 @@ class Plan:
         jobs: Iterable[AnyJob],
         *,
         prune: bool = True,
+        order: Iterable[AnyJob] | None = None,
         finished: Callable[[AnyJob], Collection[int]] | None = None,
         known: Callable[[AnyJob, Places], Collection[int]] | None = None,
     ) -> None:
         self.asked = list(dict.fromkeys(jobs))
-        graph = needed_by(self.asked, "schedule")
-        self.order = topological_order(graph)
+        self.order = ordered(self.asked) if order is None else list(order)
         self._prune = prune
         self._finished = finished
         self._known = known
@@ -247,6 +248,16 @@ class Plan:
             if part.state is State.WANTED and job not in wanted:
                 part.state = State.IDLE
                 part.places, part.edges = (), {}
+
+
+def ordered(jobs: Iterable[AnyJob]) -> list[AnyJob]:
+    """`jobs` and all that they need, each after what it comes after.
+
+    Raises:
+        ArgumentError: (a TypeError) something that is no job.
+        CycleError: (a ValueError) jobs that wait for each other.
+    """
+    return topological_order(needed_by(jobs, "schedule"))
 
 
 def _all(job: AnyJob) -> Places:
