@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
+* jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
 * executors:          `LocalExecutor`, `Retry`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from weft.engine.states import State
     from weft.executors import LocalExecutor
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
+    from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry
     from weft.runners import ConcurrentRunner, DryRunner, SerialRunner, wrap
 
@@ -27,15 +29,23 @@ __all__ = [
     "ConcurrentRunner",
     "DryRunner",
     "Event",
+    "Job",
     "LocalExecutor",
     "Retry",
+    "Run",
     "ScheduledFuture",
     "Scheduler",
     "SerialRunner",
     "State",
     "WaitFuture",
     "WaitGraph",
+    "after",
+    "ensure",
+    "job",
+    "schedule",
     "task",
+    "terminal_nodes",
+    "waitfor",
     "wrap",
 ]
 
@@ -48,15 +58,23 @@ __getattr__, __dir__ = lazily(
         "ConcurrentRunner": "weft.runners",
         "DryRunner": "weft.runners",
         "Event": "weft.futures",
+        "Job": "weft.jobs",
         "LocalExecutor": "weft.executors",
         "Retry": "weft.resources",
+        "Run": "weft.jobs",
         "ScheduledFuture": "weft.futures",
         "Scheduler": "weft.futures",
         "SerialRunner": "weft.runners",
         "State": "weft.futures",
         "WaitFuture": "weft.futures",
         "WaitGraph": "weft.futures",
+        "after": "weft.jobs",
+        "ensure": "weft.jobs",
+        "job": "weft.jobs",
+        "schedule": "weft.jobs",
         "task": "weft.calls",
+        "terminal_nodes": "weft.jobs",
+        "waitfor": "weft.jobs",
         "wrap": "weft.runners",
     },
 )

@@ -113,7 +113,7 @@ class LocalExecutor(Executor):
             Setting(_here(), list(sys.path), ()),
             start,
             _packed_initializer(initializer, initargs),
-            _checked_environment(env),
+            _environment(env),
             _where(output),
             bool(os.environ.get("WEFT_TRACEBACK_LOCALS", "0") not in ("", "0")) if locals is None else locals,
             max_tasks_per_worker,
@@ -299,17 +299,12 @@ def _check_count(word: str, value: Any) -> None:
         raise ChoiceError(f"{word} must be at least 1, got {value}")
 
 
-def _checked_environment(env: Mapping[str, str] | None) -> dict[str, str]:
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
     if env is None:
         return {}
-    if not isinstance(env, Mapping):
-        raise ArgumentError(f'env must be a mapping such as {{"KEY": "value"}}, got {env!r:.60}')
-    for key, value in env.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ArgumentError(f"env must map texts to texts, got {key!r:.40}: {value!r:.40}")
-        if "=" in key or not key or "\0" in key + value:
-            raise ChoiceError(f"env has a name or value that the system does not take: {key!r:.40}: {value!r:.40}")
-    return dict(env)
+    from weft.resources import read_environment
+
+    return read_environment("LocalExecutor", env)
 
 
 def _where(output: str | os.PathLike[str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
-from weft.errors import TaskError, TaskTimeout, WorkerDied, told
+from weft.errors import TaskError, told
 from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
 from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
 from weft.payload import unpack, unpack_failure
@@ -13,7 +13,6 @@ from weft.payload import unpack, unpack_failure
 if TYPE_CHECKING:
     from weft.executors.handle import Handle
     from weft.executors.pool import Delivery, Pool
-    from weft.resources import Cause
 
 __all__ = ["Publisher", "conclude"]
 
@@ -120,7 +119,9 @@ class Publisher:
             return False
         if isinstance(part, Singles) and part.tasks[index]._decided:
             return False
-        return self._pool.once_more(part, index, _cause(error))
+        from weft.resources import cause_of
+
+        return self._pool.once_more(part, index, cause_of(error))
 
 
 def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = None) -> None:
@@ -129,14 +130,3 @@ def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = 
         task._conclude(result, error)
     except BaseException:  # noqa: BLE001
         complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
-
-
-def _cause(error: BaseException) -> Cause:
-    """The word for what has happened, as `weft.resources.Retries` has it."""
-    if isinstance(error, WorkerDied):
-        return "died"
-    if isinstance(error, TaskTimeout):
-        return "timeout"
-    if isinstance(error, MemoryError):
-        return "memory"
-    return "user"
