@@ -380,8 +380,8 @@ MESSES = re.findall(r'^        case "(.*)":', Path(zoo.__file__).read_text(), re
 
 
 @pytest.mark.parametrize("what", MESSES)
-def test_a_mess_in_a_worker_fails_nothing(executor, what):
-    here = os.getcwd()
+def test_a_mess_in_a_worker_fails_nothing(stage, what):
+    here, executor = os.getcwd(), stage.executor(2)
     futures = [executor.submit(zoo.mess_up, what) for _ in range(4)]
     for future in futures:
         error = future.exception(PATIENCE)

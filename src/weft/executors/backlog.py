@@ -148,7 +148,7 @@ class Backlog:
                 self.add(part.sweep, count, first=True)
             return count
         assert isinstance(part, Singles)
-        back = part.tasks[index:]
+        back = part.tasks[index : index + count]  # what comes after these has been put back before
         for task in back:
             task._taken = False
         self._items.extendleft(reversed(back))
