@@ -30,7 +30,8 @@ LIMITS = ("pipes", "shared")
 MOST_TO_LIMIT = 1.5
 
 EXPLAINED = {
-    "pipes": "pipes: a limit: a minimal program over bare pipes that batches what is ready; no futures",
+    "pipes": "pipes: a limit: a minimal program over bare pipes that batches what is ready, no futures; for the\n"
+    "first result, one fresh interpreter that is sent one function: no fork of the script, whatever it has imported",
     "shared": "shared: a limit: a minimal program that copies arrays into memory which both processes see",
     BASE + "/500": f"{BASE}/500: {BASE} with a chunksize of 500, and so on; {BASE} alone has 1",
     "weft/queue": "weft/queue: LocalExecutor under the hand-written ready queue that the others have",
@@ -92,9 +93,14 @@ def judged(name: str, value: float | None, least: float, limit: float | None = N
     yield Finding(name, f"{value:.2f} x", f">= {least:g} x", met)
 
 
-def judged_most(name: str, value: float | None, most: float) -> Iterator[Finding]:
-    if value is not None:
-        yield Finding(name, f"{value:.3f} x", f"<= {most:g} x", verdict(value <= most))
+def judged_most(name: str, value: float | None, most: float, limit: float | None = None) -> Iterator[Finding]:
+    """Judge a ratio that is to be at most so large, or near the limit where that is larger itself."""
+    if value is None:
+        return
+    met = verdict(value <= most)
+    if value > most and limit is not None and limit > most and value <= limit * MOST_TO_LIMIT:
+        met = f"ok: {value / limit:.2f} x the limit's time, itself above the figure"
+    yield Finding(name, f"{value:.3f} x", f"<= {most:g} x", met)
 
 
 def submit(medians: Medians) -> Iterator[Finding]:
@@ -135,7 +141,7 @@ def mixed(medians: Medians) -> Iterator[Finding]:
 
 
 def first(medians: Medians) -> Iterator[Finding]:
-    yield from judged_most(f"first: time, to {BASE}", medians.to_base("weft"), 1.5)
+    yield from judged_most(f"first: time, to {BASE}", medians.to_base("weft"), 1.5, medians.to_base("pipes"))
     if (value := ratio(medians("weft"), medians("ppe-forkserver"))) is not None:
         yield Finding("first: time, to ppe-forkserver", f"{value:.3f} x")
 
@@ -236,6 +242,7 @@ WORKLOADS: dict[str, Workload] = {
         tasks=7,
         quick_tasks=3,
         slow_tasks=2,
+        contenders=(*POOLS, "pipes"),
         figures=first,
     ),
     "killed": Workload(

@@ -82,6 +82,18 @@ FIRST = {
     ),
 }
 
+# The least that a worker costs which is no fork of the script: a fresh interpreter, started before all else, that gets
+# one function of the script by value. Both sides import what that takes at the same time.
+FRESH = """\
+import os, pickle, socket, sys
+ours, its = socket.socketpair()
+code = f"import pickle, socket, cloudpickle; wire = socket.socket(fileno={its.fileno()}); " \\
+    "call, arg = pickle.loads(wire.recv(65536)); wire.send(pickle.dumps(call(arg)))"
+its.set_inheritable(True)
+os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
+import cloudpickle"""
+FIRST["pipes"] = (FRESH, "ours.send(cloudpickle.dumps((square, 7))); tell(pickle.loads(ours.recv(65536)))")
+
 PATIENCE_S = 30
 RESULT = "49"
 

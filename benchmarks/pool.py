@@ -115,9 +115,9 @@ class WithFutures(Pool):
 
         futures: list[Future[Any]] = []
         with Scheduler(partial(self._submit_with_results, graph.task)) as scheduler:
-            for index in range(len(graph.shape)):
-                inputs = graph.inputs(index, futures.__getitem__)
-                dependencies = [futures[parent] for parent in graph.shape[index]]
+            for index, parents in enumerate(graph.shape):
+                dependencies = [futures[parent] for parent in parents]
+                inputs = dependencies or [graph.roots[index]]
                 futures.append(scheduler.submit(inputs, dependencies=dependencies))
             wait_for_all(futures)
         return [futures[index].result() for index in graph.wanted]

@@ -3,19 +3,25 @@
 import concurrent.futures
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
 from weft import errors
 from weft.errors import (
     ExecutorBroken,
+    JobFailed,
+    PostconditionFailed,
+    PreconditionFailed,
     RemoteError,
     RemoteTraceback,
+    RunInUse,
     TaskError,
     TaskExited,
     TaskTimeout,
     WeftError,
     WorkerDied,
+    WorkflowError,
     told,
 )
 
@@ -24,6 +30,11 @@ WITH_FACTS = [
     WorkerDied("it died", task="fit(3)", pid=4, exitcode=None, signal="SIGSEGV", stderr="oh no"),
     TaskExited("it exited", code=3),
     TaskTimeout("it took too long", seconds=1.5),
+    JobFailed("fit[3] failed", job="fit", element=3, log=Path("log")),
+    PreconditionFailed("no data", job="fit", condition="there"),
+    PostconditionFailed("no result", job="fit", element=3, condition="there"),
+    RunInUse("it goes on", run="r-1", host="here", pid=5),
+    WorkflowError("2 jobs failed", [JobFailed("fit failed", job="fit"), JobFailed("plot failed", job="plot")]),
     RemoteError("it stays there", type_name="zoo.Odd", text="odd", traceback="Traceback ..."),
 ]
 SAMPLES = [*(kind("some text") for kind in KINDS if kind not in map(type, WITH_FACTS)), *WITH_FACTS]
@@ -37,7 +48,7 @@ def test_an_error_comes_back_with_its_text_its_facts_and_its_notes(error, throug
     error.add_note("while testing")
     again = through(error)
     assert type(again) is type(error)
-    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+    assert (str(again), repr(again.args), vars(again)) == (str(error), repr(error.args), vars(error))
     assert again.__notes__[-1] == "while testing"
 
 
@@ -97,3 +108,10 @@ def test_an_error_is_told_with_its_type_and_without_its_text_where_that_cannot_b
 
     assert told(ValueError("no")) == "ValueError: no"
     assert told(Odd()) == "Odd"
+
+
+def test_a_group_of_failed_jobs_can_be_split():
+    group = WorkflowError("2 jobs failed", [JobFailed("a", job="a"), JobFailed("b", job="b")])
+    match, rest = group.split(lambda error: getattr(error, "job", None) == "a")
+    assert (type(match), [error.job for error in match.exceptions]) == (WorkflowError, ["a"])
+    assert (type(rest), [error.job for error in rest.exceptions]) == (WorkflowError, ["b"])

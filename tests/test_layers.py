@@ -10,7 +10,7 @@ import weft
 SOURCE = Path(weft.__file__).parent
 # From the ground up. A name that stands on its own line may import those on earlier lines, and its own.
 LAYERS = [
-    {"errors"},
+    {"errors", "lazy"},
     {"tree", "resources", "payload", "rundir"},
     {"engine"},
     {"executors", "futures"},

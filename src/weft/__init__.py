@@ -3,13 +3,16 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
+* jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
 * executors:          `LocalExecutor`, `Retry`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
 * errors:             `weft.errors`
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.calls import Closure, task
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from weft.engine.states import State
     from weft.executors import LocalExecutor
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
+    from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry
     from weft.runners import ConcurrentRunner, DryRunner, SerialRunner, wrap
 
@@ -25,47 +29,52 @@ __all__ = [
     "ConcurrentRunner",
     "DryRunner",
     "Event",
+    "Job",
     "LocalExecutor",
     "Retry",
+    "Run",
     "ScheduledFuture",
     "Scheduler",
     "SerialRunner",
     "State",
     "WaitFuture",
     "WaitGraph",
+    "after",
+    "ensure",
+    "job",
+    "schedule",
     "task",
+    "terminal_nodes",
+    "waitfor",
     "wrap",
 ]
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Closure": "weft.calls",
-    "ConcurrentRunner": "weft.runners",
-    "DryRunner": "weft.runners",
-    "Event": "weft.futures",
-    "LocalExecutor": "weft.executors",
-    "Retry": "weft.resources",
-    "ScheduledFuture": "weft.futures",
-    "Scheduler": "weft.futures",
-    "SerialRunner": "weft.runners",
-    "State": "weft.futures",
-    "WaitFuture": "weft.futures",
-    "WaitGraph": "weft.futures",
-    "task": "weft.calls",
-    "wrap": "weft.runners",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Closure": "weft.calls",
+        "ConcurrentRunner": "weft.runners",
+        "DryRunner": "weft.runners",
+        "Event": "weft.futures",
+        "Job": "weft.jobs",
+        "LocalExecutor": "weft.executors",
+        "Retry": "weft.resources",
+        "Run": "weft.jobs",
+        "ScheduledFuture": "weft.futures",
+        "Scheduler": "weft.futures",
+        "SerialRunner": "weft.runners",
+        "State": "weft.futures",
+        "WaitFuture": "weft.futures",
+        "WaitGraph": "weft.futures",
+        "after": "weft.jobs",
+        "ensure": "weft.jobs",
+        "job": "weft.jobs",
+        "schedule": "weft.jobs",
+        "task": "weft.calls",
+        "terminal_nodes": "weft.jobs",
+        "waitfor": "weft.jobs",
+        "wrap": "weft.runners",
+    },
+)

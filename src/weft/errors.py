@@ -6,9 +6,17 @@
     │   ├── ChoiceError       (ValueError)    a value that is none of those allowed
     │   ├── CycleError        (ValueError)    dependencies that wait for each other: b <- a <- b
     │   ├── ClosedError       (RuntimeError)  a submit after shutdown
+    │   ├── ConditionError    (RuntimeError)  a condition of a job raised when it was asked
     │   ├── DeadlockError     (RuntimeError)  a wait that could never end
+    │   ├── RunInUse          (RuntimeError)  the run goes on under another driver; run, host, pid
     │   └── UnknownValueError (RuntimeError)  a value that is asked for before it can be known
+    ├── StorageError          (OSError)        where runs are kept cannot be written, or not be trusted
+    │   └── TamperedError                      what is there is not what weft wrote; it is not read
+    ├── WorkflowError         (ExceptionGroup) jobs of a run failed; one JobFailed for each
     └── TaskError             the task was accepted and could not be done
+        ├── JobFailed                         a job, or an element of one, failed; job, element, log
+        ├── PreconditionFailed                what must hold before a job does not; job, element, condition
+        ├── PostconditionFailed               what must hold after a job does not; job, element, condition
         ├── ResultError       (TypeError)     its function returned something else than it promises
         ├── TaskExited                        its function called sys.exit(); code
         ├── TaskTimeout       (TimeoutError)  it ran longer than its time=; seconds
@@ -25,19 +33,30 @@ them pickle, with their attributes.
 from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = [
     "ArgumentError",
     "ChoiceError",
     "ClosedError",
+    "ConditionError",
     "CycleError",
     "DeadlockError",
     "DependencyNeverSatisfied",
     "ExecutorBroken",
+    "JobFailed",
+    "PostconditionFailed",
+    "PreconditionFailed",
     "RemoteError",
     "RemoteTraceback",
     "ResultError",
+    "RunInUse",
+    "StorageError",
+    "TamperedError",
     "TaskError",
     "TaskExited",
     "TaskTimeout",
@@ -45,6 +64,7 @@ __all__ = [
     "UserError",
     "WeftError",
     "WorkerDied",
+    "WorkflowError",
     "told",
 ]
 
@@ -84,16 +104,83 @@ class ClosedError(UserError, RuntimeError):
     """Something was submitted after ``shutdown()``."""
 
 
+class ConditionError(UserError, RuntimeError):
+    """A condition of a job raised when it was asked whether the job is done; ``__cause__`` is what it raised."""
+
+
 class DeadlockError(UserError, RuntimeError):
     """A wait that could never end, because the waiting thread is the one that would have to do the work."""
+
+
+class RunInUse(UserError, RuntimeError):  # noqa: N818 - says what is the case
+    """A run that goes on has one driver, and this is not it.
+
+    Attributes:
+        run: the name of the run.
+        host, pid: where its driver is, as far as that is known.
+    """
+
+    def __init__(self, message: str, *, run: str, host: str | None = None, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.run = run
+        self.host = host
+        self.pid = pid
 
 
 class UnknownValueError(UserError, RuntimeError):
     """A value was needed before it can be known, such as the result of a future that is not done."""
 
 
+class StorageError(WeftError, OSError):
+    """A folder or file of a run cannot be read or written, belongs to somebody else, or can be changed by others."""
+
+
+class TamperedError(StorageError):
+    """A file of a run is not what weft wrote there, so it is not read: what is read may be unpickled."""
+
+
 class TaskError(WeftError):
     """A task was accepted and could not be done."""
+
+
+class JobFailed(TaskError):  # noqa: N818 - says what happened
+    """A job, or one element of its array, failed; ``__cause__`` is the exception that it failed with.
+
+    Attributes:
+        job: the `Job`; its name, in a run that was loaded.
+        element: of its array; None where the job has none, or failed as a whole.
+        log: the file with what it wrote and its traceback; None where there is none.
+    """
+
+    def __init__(self, message: str, *, job: Any, element: Any = None, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.job = job
+        self.element = element
+        self.log = log
+
+
+class _ConditionFailed(TaskError):  # noqa: N818
+    """A condition does not hold.
+
+    Attributes:
+        job: the name of the job.
+        element: of its array; None where there is none, or the condition is for the job as a whole.
+        condition: what the condition is called.
+    """
+
+    def __init__(self, message: str, *, job: str, element: Any = None, condition: str = "") -> None:
+        super().__init__(message)
+        self.job = job
+        self.element = element
+        self.condition = condition
+
+
+class PreconditionFailed(_ConditionFailed):
+    """What must hold before a job, by ``@ensure(..., when="before")``, did not; the job was not begun."""
+
+
+class PostconditionFailed(_ConditionFailed):
+    """What must hold after a job, by ``@ensure(...)``, did not, though its function returned."""
 
 
 class ResultError(TaskError, TypeError):
@@ -194,6 +281,13 @@ class ExecutorBroken(TaskError, BrokenExecutor):  # noqa: N818 - as in BrokenExe
 
 class DependencyNeverSatisfied(TaskError):  # noqa: N818 - the name that design and batch systems use for it
     """What the task waited for can no longer come; ``__cause__`` says why, where there is an exception to tell."""
+
+
+class WorkflowError(WeftError, ExceptionGroup[JobFailed]):
+    """Jobs of a run failed: a group with one `JobFailed` for each job, or element of an array, that did."""
+
+    def derive(self, excs: Sequence[Any], /) -> ExceptionGroup[Any]:
+        return WorkflowError(self.message, excs)
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is no error, it shows where one was

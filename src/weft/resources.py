@@ -15,9 +15,9 @@ from dataclasses import KW_ONLY, dataclass, fields, replace
 from numbers import Real
 from typing import Any, Literal, TypeAlias, get_args
 
-from weft.errors import ArgumentError, ChoiceError
+from weft.errors import ArgumentError, ChoiceError, TaskTimeout, WorkerDied
 
-__all__ = ["Cause", "Resources", "Retries", "Retry"]
+__all__ = ["Cause", "Resources", "Retries", "Retry", "cause_of", "read_environment"]
 
 Cause: TypeAlias = Literal["user", "died", "infrastructure", "memory", "timeout"]
 """Why a try failed: an exception of the function, its process ended, the cluster's fault, too little memory or time."""
@@ -25,6 +25,17 @@ Cause: TypeAlias = Literal["user", "died", "infrastructure", "memory", "timeout"
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 SYNONYMS = {"ram": "memory", "timelimit": "time"}
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The word for what an exception says about a try that it ended."""
+    if isinstance(error, WorkerDied):
+        return "died"
+    if isinstance(error, TaskTimeout):
+        return "timeout"
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,25 @@ class Resources:
             memory=None if self.memory is None else math.ceil(self.memory * retry.memory),
             time=None if self.time is None else self.time * retry.time,
         )
+
+
+def read_environment(where: str, env: Any) -> dict[str, str]:
+    """Environment variables that a user asks for; `where` is the call that the user wrote.
+
+    Raises:
+        ArgumentError: (a TypeError) no mapping from texts to texts.
+        ChoiceError: (a ValueError) a name or value that no system takes.
+    """
+    if not isinstance(env, Mapping):
+        raise ArgumentError(f'{where}(env=...) must be a mapping such as {{"KEY": "value"}}, got {env!r:.60}')
+    for key, value in env.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ArgumentError(f"{where}(env=...) must map texts to texts, got {key!r:.40}: {value!r:.40}")
+        if "=" in key or not key or "\0" in key + value:
+            raise ChoiceError(
+                f"{where}(env=...) has a name or value that the system does not take: {key!r:.40}: {value!r:.40}"
+            )
+    return dict(env)
 
 
 def _taken(where: str, word: str, reader: Callable[[Any], Any], value: Any) -> Any:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.engine.graph import ancestors, find_cycle, leaves, roots, topological_order
+from weft.engine.graph import ancestors, find_cycle, find_cycles, leaves, roots, topological_order
 from weft.errors import CycleError
 
 DIAMOND = {"d": ["b", "c"], "b": ["a"], "c": ["a"]}
@@ -69,3 +69,11 @@ def test_order_holds_for_every_graph_or_a_real_cycle_is_shown(edges):
         assert all(place[d] < place[n] for n, ds in graph.items() for d in ds)
     else:
         assert all(b in graph[a] for a, b in zip(cycle, cycle[1:], strict=False))
+
+
+def test_each_knot_of_nodes_gives_one_cycle():
+    graph = {"a": ["b"], "b": ["a"], "c": ["b", "e"], "d": ["c"], "e": ["c"], "f": ["f"], "g": ["d"]}
+    found = find_cycles(graph)
+    assert sorted("".join(sorted(set(cycle))) for cycle in found) == ["ab", "ce", "f"]
+    assert all(later in graph[earlier] for cycle in found for earlier, later in zip(cycle, cycle[1:], strict=False))
+    assert find_cycles(DIAMOND) == []

@@ -3,7 +3,9 @@
 `task` turns a function into a `MetaFuncBase`; a `Closure` is one with arguments. Runners take either.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.calls.checks import check
@@ -14,27 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Closure", "MetaFuncBase", "MinimalMetaFunc", "Task", "as_metafunc", "check", "stand_in", "task"]
 
-_HOME = {
-    "Closure": "closure",
-    "MetaFuncBase": "metafunc",
-    "MinimalMetaFunc": "metafunc",
-    "Task": "tasks",
-    "as_metafunc": "metafunc",
-    "check": "checks",
-    "stand_in": "standins",
-    "task": "tasks",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft.calls' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"weft.calls.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Closure": "closure",
+        "MetaFuncBase": "metafunc",
+        "MinimalMetaFunc": "metafunc",
+        "Task": "tasks",
+        "as_metafunc": "metafunc",
+        "check": "checks",
+        "stand_in": "standins",
+        "task": "tasks",
+    },
+)

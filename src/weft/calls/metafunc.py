@@ -116,7 +116,7 @@ class MinimalMetaFunc(MetaFuncBase):
         _refuse_strange(function)
         self.function = function
         self.mock = mock
-        self._mock_api = None if _is_function(mock) else api_from_mock(mock, call_name(function))
+        self._mock_api = None if mock is None or _is_function(mock) else api_from_mock(mock, call_name(function))
 
     def describe(self, /, *args: Any, **kwargs: Any) -> str:
         return call_name(self.function)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from weft.calls.facts import call_name
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from weft.resources import Cause, Retry
 
-__all__ = ["Task", "task"]
+__all__ = ["Task", "refuse_method", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,7 +123,7 @@ def task(function: Any = None, /, *more: Any, mock: Any = None, name: str | None
         raise ChoiceError(f"@task(name=...) must be some text, got {name!r:.60}")
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
-        _refuse_method(function)
+        refuse_method("@task", function)
         return Task(function, mock, name, needs)
 
     return decorate if function is None else decorate(function)
@@ -140,16 +141,19 @@ def _options() -> str:
     return ", ".join(Resources.options(*OPTIONS))
 
 
-def _refuse_method(function: Any) -> None:
+def refuse_method(decorator: str, function: Any) -> None:
+    """Raise ArgumentError for what is defined as a part of a class, saying what to write."""
     name = call_name(function)
     if isinstance(function, (staticmethod, classmethod, property)):
-        raise ArgumentError(f"write @{type(function).__name__} above @task, not below it, for {name}")
+        raise ArgumentError(f"write @{type(function).__name__} above {decorator}, not below it, for {name}")
     code = getattr(function, "__code__", None)
     outer = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if isinstance(function, MethodType):  # it has its object
+        return
     in_class = bool(outer) and not outer.endswith("<locals>")
     if in_class and code is not None and code.co_varnames[:1] in (("self",), ("cls",)):
         kind = outer.rpartition(".")[2]
         raise ArgumentError(
-            f"@task is for functions, and {kind}.{name} is a method; write a function that takes the object: "
-            f"@task def {name}({kind.lower()}: {kind}, ...)"
+            f"{decorator} is for functions, and {kind}.{name} is a method; write a function that takes the object: "
+            f"{decorator} def {name}({kind.lower()}: {kind}, ...)"
         )

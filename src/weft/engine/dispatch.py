@@ -147,8 +147,9 @@ class Dispatcher(Actor[Task]):
         if self.events.observers:
             self.events.emit(task, State.WANTED)
         try:
-            for gate, demand in task._claims:
-                gate.expect(task, demand)
+            if task._claims:
+                for gate, demand in task._claims:
+                    gate.expect(task, demand)
             self._link(task)
         except BaseException as exception:  # noqa: BLE001 - a gate or a future of the user's
             self._end(task, State.FAILED, exception=exception)
@@ -157,8 +158,9 @@ class Dispatcher(Actor[Task]):
         task._open = len(task._dependencies)
         if not task._open:
             self._ready.append(task)
+        known = self._dependents
         for dependency in task._dependencies:
-            dependents = self._dependents.get(dependency)
+            dependents = known.get(dependency)
             if dependents is not None:
                 dependents.append(task)
                 size = len(dependents)
@@ -181,19 +183,24 @@ class Dispatcher(Actor[Task]):
         """The message of a future: a foreign dependency, the work of one task or of several, or both."""
         if future in self._dependents:
             self._ended.append(future)
-        for task in self._works.remove(future):
-            self._finish(task, future)
+        owners = self._works.remove(future)
+        if isinstance(owners, list):
+            for task in owners:
+                self._finish(task, future)
+        elif owners is not None:
+            self._finish(owners, future)
 
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""
         succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
         for task in self._dependents.pop(future, ()):
-            if not task._open:
+            left = task._open
+            if not left:
                 continue
-            if succeeded and task._conditions == "value" and not task._any:
+            if succeeded and task._plain:
                 # By far the most common case, without asking the future again for each edge.
-                task._open -= 1
-                if not task._open:
+                task._open = left = left - 1
+                if not left:
                     self._ready.append(task)
             else:
                 self._count(task, future)
@@ -269,9 +276,12 @@ class Dispatcher(Actor[Task]):
                 )
             if work is task:
                 raise DeadlockError(f"the submit function returned the very future it was called for: {task.name!r}")
-            if work not in self._works:
-                work.add_done_callback(self._inbox.put)
-            self._works.add(work, task)
+            if self._works.add(work, task):
+                try:
+                    work.add_done_callback(self._inbox.put)
+                except BaseException:  # nothing will ever be heard of it
+                    self._works.remove(work)
+                    raise
         except BaseException as exception:  # noqa: BLE001 - it ends in the future, whatever it is
             self._end(task, State.FAILED, exception=exception)
             return
@@ -306,7 +316,8 @@ class Dispatcher(Actor[Task]):
 
     def _move(self, task: Task, state: State, exception: BaseException | None = None) -> None:
         """The one place where a task's state changes."""
-        check_transition(task._state_now, state)
+        if state not in task._state_now.following:  # looked at here: a call for each task would cost more
+            check_transition(task._state_now, state)
         task._state_now = state
         if self.events.observers:
             self.events.emit(task, state, "" if exception is None else told(exception))

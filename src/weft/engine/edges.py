@@ -72,10 +72,10 @@ def futures_in(dependencies: Iterable[Future[Any]], where: str = "dependencies")
         futures = tuple(dependencies)
     except TypeError:
         raise ArgumentError(f"{where} must be a list of futures, got {short(dependencies)}") from None
-    for index, future in enumerate(futures):
+    for future in futures:
         if not isinstance(future, Future):
             raise ArgumentError(
-                f"{where}[{index}] must be a concurrent.futures.Future, got {short(future)}; "
+                f"{where}[{futures.index(future)}] must be a concurrent.futures.Future, got {short(future)}; "
                 "pass what executor.submit(...) or scheduler.submit(...) returned"
             )
     return futures
@@ -95,7 +95,7 @@ def conditions_of(
     dependencies: Iterable[Future[Any]] | Mapping[Future[Any], str], condition: str
 ) -> str | dict[Future[Any], str]:
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
-    if condition not in CONDITIONS:
+    if condition != "value":
         choose(condition, CONDITIONS, "condition")
     if type(dependencies) in (list, tuple) or not isinstance(dependencies, Mapping):  # the first is quick, and usual
         return condition

@@ -11,6 +11,9 @@ Who may change what, and under which lock:
   may. So `cancel()` and a result that arrive together have exactly one winner.
 * `_state` and the result are published under the condition where there is one, otherwise under `LOCK`, which is also
   what creating the condition takes. So a waiter either finds the final state or is found by the publisher.
+* `result()` and `exception()` sleep on a lock of their own, put down in `_sleepers` under `LOCK`, and not on the
+  condition. That is quicker; and a Ctrl-C that hits the Python code of a Condition can leave it locked for ever, so
+  that whoever publishes would hang.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ T = TypeVar("T")
 # One lock for all futures, held for a few bytecodes and never around anybody's code. Reentrant, because a signal
 # handler or a finalizer may come between those bytecodes and cancel a future of its own.
 LOCK = threading.RLock()
+_allocate_lock = threading.Lock
 # A fork while another thread holds it would leave the child with a lock that nobody releases.
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
@@ -39,7 +43,7 @@ _ENDED = (FINISHED, CANCELLED_AND_NOTIFIED, CANCELLED)
 
 def outcome(future: Future[T]) -> tuple[T | None, BaseException | None]:
     """Result and exception of a future that is done; CancelledError where it was cancelled."""
-    if (type(future) is Future or isinstance(future, LightFuture)) and future._state == FINISHED:
+    if (isinstance(future, LightFuture) or type(future) is Future) and future._state == FINISHED:
         # Nobody writes to it any more. Asking it costs two turns through its condition, for each task.
         return future._result, future._exception
     exception = future.exception()
@@ -55,6 +59,7 @@ class LightFuture(Future[T]):
         "_exception",
         "_lazy_condition",
         "_result",
+        "_sleepers",
         "_state",
         "_waiters",
     )
@@ -66,6 +71,7 @@ class LightFuture(Future[T]):
         self._exception: BaseException | None = None
         self._lazy_condition: threading.Condition | None = None
         self._done_callbacks: Any = None
+        self._sleepers: list[Any] | None = None
         self._decided = False
 
     @property
@@ -94,24 +100,54 @@ class LightFuture(Future[T]):
         return False
 
     def result(self, timeout: float | None = None) -> T:
+        if self._state == PENDING:
+            self._sleep(timeout)
         if self._state == FINISHED and self._exception is None:
             return self._result  # type: ignore[return-value]
-        self._refuse_deadlock(timeout)
         try:
-            return super().result(timeout)
+            return super().result(0)
         finally:
             # The exception's traceback holds this frame; without this, it would keep the future alive, and so on.
             del self
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
+        if self._state == PENDING:
+            self._sleep(timeout)
         if self._state == FINISHED:
             return self._exception
+        return super().exception(0)
+
+    def _sleep(self, timeout: float | None) -> None:
+        """Until it is done, or until the time is over."""
         self._refuse_deadlock(timeout)
-        return super().exception(timeout)
+        waiter = _allocate_lock()
+        waiter.acquire()
+        with LOCK:
+            if self._state != PENDING:
+                return
+            if self._sleepers is None:
+                self._sleepers = [waiter]
+            else:
+                self._sleepers.append(waiter)
+        if timeout is None:
+            waiter.acquire()
+        elif not waiter.acquire(timeout=min(max(timeout, 0), threading.TIMEOUT_MAX)):
+            with LOCK:
+                if self._sleepers is not None and waiter in self._sleepers:
+                    self._sleepers.remove(waiter)
 
     def cancel(self) -> bool:
-        if self._decide():
-            self._publish_cancelled()
+        return self._cancel_if(self._decide)
+
+    def _cancel_if(self, decide: Callable[[], bool]) -> bool:
+        """Publish that it is cancelled, if `decide`, which decides the outcome, says so; whether it is cancelled."""
+        try:
+            if decide():
+                self._publish_cancelled()
+        except BaseException:  # a Ctrl-C between the two: nobody else would publish
+            if self._decided:
+                self._publish_cancelled()
+            raise
         return self.cancelled()
 
     def set_result(self, result: T) -> None:
@@ -157,9 +193,18 @@ class LightFuture(Future[T]):
                 self._state = FINISHED
         if not plain:
             self._publish(result, exception)
-        elif self._done_callbacks is not None:
+            return
+        if self._sleepers is not None:
+            self._rouse()
+        if self._done_callbacks is not None:
             callbacks, self._done_callbacks = self._done_callbacks, None
             self._call(*callbacks)
+
+    def _rouse(self) -> None:
+        with LOCK:
+            sleepers, self._sleepers = self._sleepers, None
+        for waiter in sleepers or ():
+            waiter.release()
 
     def _publish(self, result: T | None, exception: BaseException | None) -> None:
         self._set(FINISHED, result, exception, "add_result" if exception is None else "add_exception")
@@ -172,22 +217,25 @@ class LightFuture(Future[T]):
         # Once: who decided may have been interrupted on the way here, so that somebody else came in between.
         with LOCK:
             condition = self._lazy_condition
-            if condition is None:
-                if self._state != PENDING:
-                    return
+            first = condition is None and self._state == PENDING
+            if first:
                 self._result = result
                 self._exception = exception
                 self._state = state
         if condition is not None:
             with condition:
-                if self._state != PENDING:
-                    return
-                self._result = result
-                self._exception = exception
-                self._state = state
-                for waiter in self._waiters:
-                    getattr(waiter, tell)(self)
-                condition.notify_all()
+                first = self._state == PENDING
+                if first:
+                    self._result = result
+                    self._exception = exception
+                    self._state = state
+                    for waiter in self._waiters:
+                        getattr(waiter, tell)(self)
+                    condition.notify_all()
+        if self._sleepers is not None:  # whoever comes from now on finds the state
+            self._rouse()
+        if not first:
+            return
         # No callback is added any more: the state says that it is over.
         callbacks, self._done_callbacks = self._done_callbacks, None
         if callbacks:

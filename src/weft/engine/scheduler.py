@@ -100,7 +100,7 @@ class Scheduler(Generic[T]):
             ClosedError: (a RuntimeError) after `shutdown()`.
         """
         if type(args) is not tuple:
-            args = _checked_args(args)
+            args = tuple(args) if type(args) is list else _checked_args(args)
         if kwargs is None:
             kwargs = _NO_KWARGS
         elif isinstance(kwargs, Mapping):

@@ -37,6 +37,7 @@ class ScheduledFuture(LightFuture[T]):
         "_name",
         "_open",
         "_passed",
+        "_plain",
         "_state_now",
         "_work",
     )
@@ -52,7 +53,7 @@ class ScheduledFuture(LightFuture[T]):
         wait_for_any: bool,
         claims: tuple[tuple[Gate, Any], ...],
     ) -> None:
-        super().__init__()
+        LightFuture.__init__(self)
         self._dispatcher = dispatcher
         self._name = name
         self._args = args
@@ -60,6 +61,7 @@ class ScheduledFuture(LightFuture[T]):
         self._dependencies = dependencies
         self._conditions = conditions
         self._any = wait_for_any
+        self._plain = conditions == "value" and not wait_for_any  # waits for the outcomes of all
         self._claims = claims
         self._open = 0  # dependencies of which it is not known yet what they mean for this task
         self._passed = 0  # gates passed; they are held until the task's work has ended

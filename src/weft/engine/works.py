@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,25 +27,20 @@ class Works:
     def __bool__(self) -> bool:
         return bool(self._owners)
 
-    def __contains__(self, work: Future[Any]) -> bool:
-        return work in self._owners
-
-    def add(self, work: Future[Any], task: Task) -> None:
-        """Note that `work` is for `task`, too."""
-        owners = self._owners.get(work)
-        if owners is None:
-            self._owners[work] = task
-        elif isinstance(owners, list):
+    def add(self, work: Future[Any], task: Task) -> bool:
+        """Note that `work` is for `task`, too; whether it has not been known before."""
+        owners = self._owners.setdefault(work, task)
+        if owners is task:
+            return True
+        if isinstance(owners, list):
             owners.append(task)
         else:
             self._owners[work] = [owners, task]
+        return False
 
-    def remove(self, work: Future[Any]) -> Sequence[Task]:
-        """The tasks that it was for; none where it is not known."""
-        owners = self._owners.pop(work, None)
-        if owners is None:
-            return ()
-        return owners if isinstance(owners, list) else (owners,)
+    def remove(self, work: Future[Any]) -> Task | list[Task] | None:
+        """The task or tasks that it was for; None where it is not known."""
+        return self._owners.pop(work, None)
 
     def cancel(self, task: Task) -> None:
         """Stop the work of `task`, or try to cancel it, unless another task still wants it."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.errors import TaskError, told
 from weft.executors.ledger import FLOAT, INT, ITEM, LIMIT, NONE, SENT, SINCE, SPACE, STARTED
+from weft.executors.streams import flush_streams
 from weft.payload import call_name, pack_apart, pack_failure, unpack
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Batch:
             if not self._run(function, setting, plain, calls):
                 break
         if self._worker.sink is None:
-            self._worker.flush_output()
+            flush_streams()
         self._flush(self._next, monotonic_ns(), ended=True)
 
     def _run(self, function_id: int, setting_id: int, plain: bool, calls: Sequence[Any]) -> bool:  # noqa: C901, PLR0912, PLR0915

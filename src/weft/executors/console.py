@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import fcntl
 import os
 import sys
-import termios
 from typing import TYPE_CHECKING
 
 from weft.executors.ledger import WROTE, Ledger
@@ -20,7 +18,6 @@ __all__ = ["Kept", "Output", "Relay", "open_output"]
 TAIL = 4096  # bytes
 LINES = 20
 READ = 64 * 1024
-NOTHING = bytes(4)
 
 
 class Output:
@@ -30,6 +27,8 @@ class Output:
     ours: tuple[int, ...] = ()
     #: Files for the worker's stdout and stderr; to be closed by `started`.
     its: tuple[int, int] = (-1, -1)
+    #: Whether something is held back, such as a line that is not whole.
+    partial = False
 
     def started(self) -> None:
         """The worker has its files."""
@@ -37,6 +36,9 @@ class Output:
     def read(self, file: int) -> bool:
         """Take what is there; False where nothing can come any more."""
         return False
+
+    def drain(self) -> None:
+        """Take all that is there: the worker has ended."""
 
     def settle(self) -> None:
         """Let nothing be held back: the tasks have ended."""
@@ -76,22 +78,25 @@ class Relay(Output):
             os.close(file)
 
     def read(self, file: int) -> bool:
+        stream = self._streams[file]
         try:
             while data := os.read(file, READ):
-                self._streams[file].take(data)
+                stream.take(data)
+                self.partial = self.partial or bool(stream.line)
                 if len(data) < READ:
                     return True
         except BlockingIOError:
             return True
         return False
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         for file in self.ours:
-            # Asked first: a read that would block is an exception, which costs more.
-            if fcntl.ioctl(file, termios.FIONREAD, NOTHING) != NOTHING:
-                self.read(file)
-            if self._streams[file].line:
-                self._streams[file].settle()
+            self.read(file)
+
+    def settle(self) -> None:
+        self.partial = False
+        for stream in self._streams.values():
+            stream.settle()
 
     def tail(self, ledger: Ledger, number: int, pid: int) -> str:
         return _last_lines(self._streams[self.ours[-1]].tail)

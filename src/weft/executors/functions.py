@@ -48,6 +48,11 @@ class Common:
         self.witness: _Witness | None = None  # for a function that travels by value
         self.seconds: float | None = None  # how long a call takes; None: it has not been seen yet
 
+    def learn(self, seconds: float) -> None:
+        """Calls have taken so long each: more counts at once, less little by little."""
+        known = self.seconds
+        self.seconds = seconds if known is None or seconds > known else (known + seconds) / 2
+
 
 class Shelf:
     """All that is known of the functions and settings of one executor.
@@ -105,8 +110,14 @@ class Shelf:
         if last is not None and last.folder == folder and last.path == sys.path and last.has(context):
             return last.setting
         path = [str(entry) for entry in sys.path]
-        variables, stay = _travelling(context, last.stay if last is not None else {})
-        packed, segments = packed_value(Setting(folder, path, variables))
+        known = last.stay if last is not None else {}
+        stay = {variable: value for variable, value in context.items() if _is_in(known, variable, value)}
+        variables = tuple((variable, value) for variable, value in context.items() if variable not in stay)
+        try:
+            packed, segments = packed_value(Setting(folder, path, variables))
+        except Exception:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
+            variables, stay = _travelling(context)
+            packed, segments = packed_value(Setting(folder, path, variables))
         setting = self._keep(SETTING, packed, segments)
         fixed = all(_constant(value) for _, value in variables)
         self._last = _Surroundings(folder, list(sys.path), context, fixed, stay, setting)
@@ -158,20 +169,17 @@ class _Surroundings(NamedTuple):
         )
 
 
-def _travelling(
-    context: Context, stayed: dict[ContextVar[Any], Any]
-) -> tuple[tuple[tuple[ContextVar[Any], Any], ...], dict[ContextVar[Any], Any]]:
-    """The variables and values that can be packed; and those that cannot, such as an open connection, and stay here.
+def _is_in(stay: dict[ContextVar[Any], Any], variable: ContextVar[Any], value: Any) -> bool:
+    return variable in stay and stay[variable] is value
 
-    Args:
-        context: of the submitter.
-        stayed: those that have been found before to be of the second kind.
-    """
+
+def _travelling(
+    context: Context,
+) -> tuple[tuple[tuple[ContextVar[Any], Any], ...], dict[ContextVar[Any], Any]]:
+    """The variables and values that can be packed; and those that cannot, such as an open connection, and stay here."""
     travel, stay = [], {}
     for variable, value in context.items():
-        if variable in stayed and stayed[variable] is value:
-            stay[variable] = value
-        elif _packs((variable, value)):
+        if _packs((variable, value)):
             travel.append((variable, value))
         else:
             stay[variable] = value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from weft.executors.ledger import LIMIT, NO_LIMIT, SINCE, STARTED, Ledger
+from weft.executors.ledger import DELAY, LIMIT, NO_LIMIT, SINCE, STARTED, Ledger
 from weft.executors.tasks import along
 from weft.executors.wire import Wire
 from weft.executors.worker import FORGET
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from weft.executors.tasks import Part
     from weft.executors.terms import Terms
 
-__all__ = ["Handle", "Kind"]
+__all__ = ["LOOK", "Handle", "Kind"]
 
+LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
 MOST = 1024  # functions and settings that a worker keeps
 
 Kind = tuple[int, tuple[str, ...]]  # for how many cpus its libraries have threads, and the GPUs that it sees
@@ -54,7 +56,7 @@ class Handle:
         self.kill_at = 0.0  # when SIGKILL follows
         self.lost = False  # it cannot be talked to any more
         self.cut_off = False  # it was killed for that
-        self.release()
+        ledger.cells[LIMIT] = NO_LIMIT
 
     # What it works at ----------------------------------------------------------------------------------------
 
@@ -62,17 +64,21 @@ class Handle:
         """Note what it is about to be sent."""
         part.worker = self
         part.first = self.next
+        # Before the part is there to be seen: after a Ctrl-C, numbers may be left out, but none must come twice.
+        self.next += part.size
+        self.total += part.size
         part.half = (self.parts[-1].half ^ 1) if self.parts else 0
         # Rows tell by their kind that they are complete.
         kinds = self.ledger.halves[part.half].kinds
-        kinds[: part.size] = bytes(part.size)
+        if part.size == 1:
+            kinds[0] = 0
+        else:
+            kinds[: part.size] = bytes(part.size)
         part.sent_at = now
         if not self.parts:
             self.quiet_since = now
             self.noted = -1
         self.parts.append(part)
-        self.next += part.size
-        self.total += part.size
 
     def send(self, part: Part) -> None:
         """Send what has been noted. Only one thread sends at a time: a part belongs to whoever has noted it."""
@@ -81,7 +87,7 @@ class Handle:
         if len(self.known) > MOST:
             self.known = set(self._inherited)
             news.append((FORGET, 0, b""))
-        for common in part.news():
+        for common in part.news(self.known):
             if common.id not in self.known:
                 self.known.add(common.id)
                 news.append((common.kind, common.id, along(common.packed, common.segments, files)))
@@ -92,10 +98,6 @@ class Handle:
         except OSError:
             self.lost = True  # it has died; its status will say so
         part.sent = True
-
-    def expected(self) -> float:
-        """Seconds for which it has work, as far as that can be told."""
-        return sum(part.seconds for part in self.parts)
 
     def started(self) -> int:
         """Number of the task that it has begun last, or was about to."""
@@ -109,9 +111,49 @@ class Handle:
         """When that was, by `time.monotonic`."""
         return self.ledger.cells[SINCE] / 1e9
 
-    def written(self, part: Part, index: int) -> bool:
-        """Whether the outcome of a task has been written down."""
-        return bool(self.ledger.halves[part.half].kinds[index])
+    def written(self, part: Part) -> list[Any]:
+        """Outcomes of a part that have been written down and not been delivered."""
+        outcomes = []
+        half = self.ledger.halves[part.half]
+        for index in range(part.delivered, part.size):
+            if not half.kinds[index]:
+                break
+            try:
+                outcomes.append(half.read(index))
+            except LookupError:  # it is on its way
+                break
+        return outcomes
+
+    # When it is to be looked at -------------------------------------------------------------------------------
+
+    def next_look(self, now: float) -> float:
+        """When it has to be looked at, if nothing is heard of it; infinity: not at all."""
+        if not self.parts or self.condemned or self.lost:
+            return math.inf
+        part = self.parts[0]
+        when = math.inf
+        if part.size - part.delivered > 1 or (len(self.parts) > 1 and self.parts[1].size):
+            when = self.quiet_since + (LOOK if self.noted < 0 else DELAY)
+        if self.doomed:
+            when = min(when, self.quiet_since + DELAY if self.noted >= 0 else now)
+        if part.terms.time is not None:
+            since = max(self.since(), part.sent_at) if self.started() >= part.first else part.sent_at
+            when = min(when, max(since + part.terms.time, self.quiet_since + DELAY))
+        return when
+
+    def time_out(self, part: Part, started: int, now: float) -> None:
+        """Doom the task that has been begun last, if it has run for too long."""
+        limit = part.terms.time
+        index = started - part.first
+        if limit is None or not part.delivered <= index < part.size or started in self.doomed:
+            return
+        if now >= self.since() + limit:
+            from weft.errors import TaskTimeout
+
+            text = f"{part.name(index)} ran longer than its time limit of {limit:g} s and was stopped"
+            self.doomed[started] = TaskTimeout(text, seconds=limit)
+
+    # Up to where it may go ------------------------------------------------------------------------------------
 
     def hold(self, number: int) -> None:
         """Let it begin no task from this number on."""
@@ -120,8 +162,9 @@ class Handle:
 
     def release(self) -> None:
         """Let it begin what it is sent."""
-        self.ledger.cells[LIMIT] = NO_LIMIT
-        self.held = False
+        if self.held:
+            self.ledger.cells[LIMIT] = NO_LIMIT
+            self.held = False
         self.holds += 1
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from pickle import dumps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from weft.errors import ArgumentError, ChoiceError
+from weft.errors import ArgumentError, ChoiceError, WeftError
 from weft.executors.batch import SMALL, packed_value
 from weft.executors.launch import KEEPER, STARTS, Start
 from weft.executors.tasks import LocalFuture, Sweep
@@ -113,7 +113,7 @@ class LocalExecutor(Executor):
             Setting(_here(), list(sys.path), ()),
             start,
             _packed_initializer(initializer, initargs),
-            _checked_environment(env),
+            _environment(env),
             _where(output),
             bool(os.environ.get("WEFT_TRACEBACK_LOCALS", "0") not in ("", "0")) if locals is None else locals,
             max_tasks_per_worker,
@@ -174,11 +174,17 @@ class LocalExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - pickling runs code of the user's
             function, call, segments = self._unpackable(error, fn, args, kwargs)
         task: LocalFuture[T] = LocalFuture(pool, function, shelf.setting(), call, segments, self._terms)
-        sends, wake = pool.accept(task)
-        if sends:
-            self._supervisor.send(sends)
-        if wake:
-            self._supervisor.wake()
+        try:
+            sends, wake = pool.accept(task)
+            if sends:
+                self._supervisor.send(sends)
+            if wake:
+                self._supervisor.wake()
+        except WeftError:
+            raise
+        except BaseException:  # a Ctrl-C, or what another signal handler raises
+            self._supervisor.mend()
+            raise
         return task
 
     def map(
@@ -216,10 +222,8 @@ class LocalExecutor(Executor):
             raise _refusal(call_name(fn), (), {}, error, fn) from error
         sweep: Sweep[T] = Sweep(function, pool.shelf.setting(), calls, plain, self._terms)
         sweep.chunk = chunksize or 0
-        sends, wake = pool.accept(sweep)
-        self._supervisor.send(sends)
-        if wake:
-            self._supervisor.wake()
+        pool.accept_all(sweep)
+        self._supervisor.wake()
         return _results(sweep, deadline, pool, self)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -295,17 +299,12 @@ def _check_count(word: str, value: Any) -> None:
         raise ChoiceError(f"{word} must be at least 1, got {value}")
 
 
-def _checked_environment(env: Mapping[str, str] | None) -> dict[str, str]:
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
     if env is None:
         return {}
-    if not isinstance(env, Mapping):
-        raise ArgumentError(f'env must be a mapping such as {{"KEY": "value"}}, got {env!r:.60}')
-    for key, value in env.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ArgumentError(f"env must map texts to texts, got {key!r:.40}: {value!r:.40}")
-        if "=" in key or not key or "\0" in key + value:
-            raise ChoiceError(f"env has a name or value that the system does not take: {key!r:.40}: {value!r:.40}")
-    return dict(env)
+    from weft.resources import read_environment
+
+    return read_environment("LocalExecutor", env)
 
 
 def _where(output: str | os.PathLike[str]) -> str | None:

@@ -1,13 +1,15 @@
 """The workers of one executor, and what is to be done: decided here, under one lock; done by whoever has asked.
 
-    submit, map ──> queue ──> decide: which worker gets how much ──> send          (any thread)
-    messages, deaths, timers ──> over, look, buried ──> decide ──> send, publish   (the supervisor's thread)
+    submit ──> an idle worker is there: send                                         (the caller's thread)
+           └─> backlog <── map
+    messages, deaths, timers, wake ──> over, look, buried ──> decide ──> send, publish   (the supervisor's thread)
 
-A task is in the queue, or in a part that is with a worker, or over. What is with a worker that dies goes back into the
-queue, but for the one task that the worker had begun.
+A task is in the backlog, or in a part that is with a worker, or over. What is with a worker that dies goes back into
+the backlog, but for the one task that the worker had begun.
 
-Under the lock there is no I/O and no code of the user's. What a Ctrl-C may cut short in the caller's thread is made
-whole by `mend`: a worker that is neither idle nor has a part, a part that was noted and not sent.
+Under the lock there is no I/O and no code of the user's. Only the supervisor takes something out of the backlog, so
+that no Ctrl-C can come while it is in nobody's hands. What one may cut short in the caller's thread is made whole by
+`mend`: a worker that is neither idle nor has a part, a part that was noted and not sent.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError, ExecutorBroken
+from weft.executors.backlog import WORTH, Backlog
 from weft.executors.functions import Common, Shelf
-from weft.executors.handle import Handle, Kind
+from weft.executors.handle import LOOK, Handle, Kind
 from weft.executors.ledger import DELAY, ROWS
 from weft.executors.tasks import LocalFuture, Part, Singles, Span, Sweep
 from weft.executors.terms import Claims, Machine, Terms
@@ -36,13 +39,10 @@ __all__ = ["Options", "Pool", "Sends"]
 Task: TypeAlias = LocalFuture[Any]
 Sends: TypeAlias = list[tuple[Handle, Part]]
 
-WORTH = 0.002  # seconds of work that make a message worth its cost
 PETTY = 0.0001  # seconds of work that are not worth a message of their own
 TINY = 0.0001  # seconds; tasks that take less are worth waiting for more of them
 BURST = 0.00005  # seconds between two submits that follow each other without anything between them
 AHEAD = 0.001  # seconds: a worker that will be done sooner is sent more, so that it need not wait for it
-FULL = 48 * 1024  # bytes in a message
-LOOK = 0.0015  # seconds of silence after which a worker that has several tasks is looked at
 MOST_VAIN = 3  # workers that may die with a task, or before they are ready, without having begun anything
 
 
@@ -76,39 +76,65 @@ class Pool:
         self.vain = 0  # workers that have died before they were ready, since one was
         self.wake: Callable[[], object] = int  # have the supervisor look at what is to be done
         self.gathering = False  # what is queued may wait for more, but not for long
+        self.retried = False  # a failed task is in the queue again
         self.doubt = False  # something may have been cut short: mend it
         self._came = 0.0  # when a task came last
         self._streaming = False  # right after another one
         self._gathers_since = 0.0
-        self._told = False  # the supervisor has been woken for what is in the queue
-        self._queue: deque[Task | Sweep[Any]] = deque()
-        self._queued = 0  # calls in the queue; those that were cancelled count until they are met
+        self._backlog = Backlog()
         self._idle: list[Handle] = []
         self._claims = Claims(machine)
 
     # What is asked of it -------------------------------------------------------------------------------------
 
-    def accept(self, task: Task | Sweep[Any]) -> tuple[Sends, bool]:
-        """Take a task or the calls of a map; what to send now, and whether the supervisor has something to do."""
-        with self.lock:
+    def accept(self, task: Task) -> tuple[Sends, bool]:
+        """Take a task; what to send now, and whether the supervisor is to be woken.
+
+        The caller's thread, which a Ctrl-C may interrupt at any place, gives a task to an idle worker if nothing stands
+        in the way. All else is put down for the supervisor: whoever takes something out of the backlog must not be
+        interrupted with it in hand.
+        """
+        seconds = task._function.seconds
+        if self._is_full():
+            # What happened meanwhile is looked at afterwards: whoever makes a worker idle, or closes the pool, says so
+            # first and looks into the backlog then. One of us sees the other. With the lock, a flood of submits would
+            # keep the supervisor waiting for it, and be kept.
+            self._backlog.append(task)
             if self.closed:
+                self._withdraw(task)
+            return [], not self._is_full()
+        before, self._came = self._came, time.monotonic()
+        self._streaming = self._came - before < BURST
+        if seconds is None or seconds >= TINY or not self._streaming:
+            with self.lock:
                 self.check_open()
-            self._queue.append(task)
-            single = isinstance(task, LocalFuture)
-            self._queued += 1 if single else task.waiting()  # type: ignore[union-attr]
-            if not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots:
-                return [], False
-            if single:
-                before, self._came = self._came, time.monotonic()
-                self._streaming = self._came - before < BURST
-                seconds = task._function.seconds  # type: ignore[union-attr]
-                if self._streaming and seconds is not None and seconds < TINY:
-                    wake, self._told = not self._told, True
-                    return [], wake
-            gathering = self.gathering
-            sends = self.decide()
-            timed = (self.gathering and not gathering) or (sends and sends[0][1].terms.time is not None)
-            return sends, bool(self.starting or self.leaving or timed)
+                # Tiny ones may be worth waiting for more of them while others are at work, see `_can_wait`.
+                if not self._backlog and (len(self._idle) == len(self.handles) or seconds is None or seconds >= TINY):
+                    handle = self._idle_for(task._terms, task._function)
+                    if handle is not None:
+                        task._taken = True
+                        part = Singles([task], task._terms, math.inf if seconds is None else seconds)
+                        handle.add(part, self._came)
+                        return [(handle, part)], part.terms.time is not None
+        self._backlog.append(task)
+        if self.closed:
+            self._withdraw(task)
+        return [], not self.gathering  # while it gathers, the supervisor looks again soon by itself
+
+    def accept_all(self, sweep: Sweep[Any]) -> None:
+        """Take the calls of a map; the supervisor is to be woken."""
+        with self.lock:
+            self.check_open()
+            self._backlog.add(sweep, sweep.waiting())
+
+    def _is_full(self) -> bool:
+        return not self._idle and len(self.handles) + len(self.starting) >= self.machine.slots
+
+    def _withdraw(self, task: Task) -> None:
+        """It came when the pool had just been closed: then it is refused, unless somebody has taken it by now."""
+        with self.lock:
+            if not task._taken and task._decide():
+                self.check_open()
 
     def check_open(self) -> None:
         """Raise ClosedError or ExecutorBroken where nothing is accepted."""
@@ -161,15 +187,14 @@ class Pool:
             handle, number = self._whereabouts(task)
             if handle is not None:
                 handle.doomed[number] = None
-            return True
+        self.wake()
+        return True
 
     def stop(self, sweep: Sweep[Any]) -> None:
         """Nobody wants more of its results: what has not been sent is not run."""
         with self.lock:
             sweep.over = True
-            if sweep in self._queue:
-                self._queued -= sweep.waiting()
-            sweep.spans.clear()
+            self._backlog.stop(sweep)
             for handle in self.handles:
                 if any(isinstance(part, Span) and part.sweep is sweep for part in handle.parts):
                     handle.hold(handle.started() + 1)
@@ -190,12 +215,8 @@ class Pool:
     def drain(self) -> tuple[list[Task], list[Sweep[Any]]]:
         """Empty the queue; what was in it is the caller's to end."""
         with self.lock:
-            tasks = [item for item in self._queue if isinstance(item, LocalFuture) and not item._decided]
-            sweeps = [item for item in self._queue if not isinstance(item, LocalFuture)]
-            self._queue.clear()
-            self._queued = 0
             self.starting.clear()
-            return tasks, sweeps
+            return self._backlog.drain()
 
     def is_over(self) -> bool:
         """Whether nothing is left to do, and nothing new can come."""
@@ -203,18 +224,20 @@ class Pool:
 
     def has_work(self) -> bool:
         """Whether something is queued or with a worker."""
-        return self._head() is not None or any(handle.parts for handle in self.handles)
+        return self._backlog.head() is not None or any(handle.parts for handle in self.handles)
 
     # Who gets what -------------------------------------------------------------------------------------------
 
     def decide(self) -> Sends:
         """Give work to workers as long as there are both; note which to start, and which to send away."""
-        self._told = self.gathering = False
+        self.gathering = False
         sends: Sends = []
+        if not self._backlog and not self.closed:
+            return sends
         if self.dropping:  # what is in the queue is about to be cancelled
             self._close_idle()
             return sends
-        while (head := self._head()) is not None:
+        while (head := self._backlog.head()) is not None:
             handle = self._worker_for(head)
             if handle is None:
                 return sends
@@ -226,24 +249,11 @@ class Pool:
 
     def _close_idle(self) -> None:
         """After the last task, workers are sent away."""
-        if self.closed and not self._queue:
+        if self.closed and not self._backlog:
             self.starting.clear()
             for handle in self._idle:
                 self._send_away(handle)
             self._idle.clear()
-
-    def _head(self) -> Task | Sweep[Any] | None:
-        queue = self._queue
-        while queue:
-            head = queue[0]
-            if isinstance(head, LocalFuture):
-                if not head._decided:
-                    return head
-                self._queued -= 1
-            elif head.spans:
-                return head
-            queue.popleft()
-        return None
 
     def _worker_for(self, head: Task | Sweep[Any]) -> Handle | None:
         if isinstance(head, LocalFuture):
@@ -253,18 +263,27 @@ class Pool:
         if self._can_wait(function):
             return None
         if self._claims.fit(terms):
-            for place in range(len(self._idle) - 1, -1, -1):  # the last to become idle is the warmest
-                handle = self._idle[place]
-                if self._suits(handle, terms, function):
-                    del self._idle[place]
-                    self._claims.take(terms, handle.kind[1])
-                    handle.claimed = terms
-                    return handle
+            if (handle := self._idle_for(terms, function)) is not None:
+                return handle
             self._start_for(terms, function)
         if function.packed is not None and not self.starting:
             for handle in self.handles:
                 if self._is_hungry(handle, terms):
                     return handle
+        return None
+
+    def _idle_for(self, terms: Terms, function: Common) -> Handle | None:
+        """An idle worker for such a task, which is not idle any more."""
+        if not self._claims.fit(terms):
+            return None
+        idle = self._idle
+        for place in range(len(idle) - 1, -1, -1):  # the last to become idle is the warmest
+            handle = idle[place]
+            if self._suits(handle, terms, function):
+                del idle[place]
+                self._claims.take(terms, handle.kind[1])
+                handle.claimed = terms
+                return handle
         return None
 
     def _can_wait(self, function: Common) -> bool:
@@ -273,13 +292,10 @@ class Pool:
         As Nagle has it for small packets (RFC 896): while something is under way, a little more is gathered; and, as
         network cards have it, while more keeps coming in. For `LOOK` seconds at most.
         """
-        if function.seconds is not None and self._queued * function.seconds < PETTY:
+        if function.seconds is not None and self._backlog.count() * function.seconds < PETTY:
             now = time.monotonic()
             streaming = self._streaming and now - self._came < 2 * BURST
-            if streaming or any(
-                handle.parts and handle.parts[-1].seconds < WORTH and now - handle.parts[0].sent_at < LOOK
-                for handle in self.handles
-            ):
+            if streaming or self._is_brisk(now):
                 self._gathers_since = self._gathers_since or now
                 if now - self._gathers_since < LOOK:
                     self.gathering = True
@@ -287,12 +303,20 @@ class Pool:
         self._gathers_since = 0.0
         return False
 
+    def _is_brisk(self, now: float) -> bool:
+        """Whether a worker was sent something lately that it is soon done with."""
+        for handle in self.handles:
+            parts = handle.parts
+            if parts and parts[-1].seconds < WORTH and now - parts[0].sent_at < LOOK:
+                return True
+        return False
+
     def _suits(self, handle: Handle, terms: Terms, function: Common) -> bool:
         cpus, devices = handle.kind
         return (
             cpus == terms.cpus
             and len(devices) == terms.gpus
-            and all(device in self._claims.gpus for device in devices)
+            and (not devices or all(device in self._claims.gpus for device in devices))
             and (function.packed is not None or function.id in handle.known)
         )
 
@@ -319,7 +343,7 @@ class Pool:
             fitting = self._claims.cpus // terms.cpus
             if terms.gpus:
                 fitting = min(fitting, 1)  # each has devices of its own: one after the other
-            wanted = min(fitting, self._queued) - coming
+            wanted = min(fitting, self._backlog.count()) - coming
         for _ in range(wanted):
             living = sum(1 for handle in self.handles if not handle.leaving) + len(self.starting)
             if living >= self.machine.slots:
@@ -334,63 +358,18 @@ class Pool:
 
     def _cut(self, head: Task | Sweep[Any], handle: Handle) -> Part:
         """Take off the queue what is worth a message, and no more than this worker's share."""
-        most = max(1, -(-self._queued // self.machine.slots))
+        most = max(1, -(-self._backlog.count() // self.machine.slots))
         function = head._function if isinstance(head, LocalFuture) else head.function
         if function.seconds is not None and most * function.seconds < PETTY:
             most = int(PETTY / max(function.seconds, 1e-9))  # not worth sharing out
         if function.id not in handle.known:
             most = 1  # it has to be brought in there first, with all that it imports: nobody is to wait behind that
-        most = min(ROWS, most)
+        largest = ROWS
         if self.options.max_tasks is not None:
-            most = min(most, self.options.max_tasks - handle.total)
+            largest = min(ROWS, self.options.max_tasks - handle.total)
         if isinstance(head, LocalFuture):
-            return self._cut_singles(head._terms, most)
-        return self._cut_span(head, most)
-
-    def _cut_singles(self, terms: Terms, most: int) -> Singles:
-        queue = self._queue
-        tasks: list[Task] = []
-        seconds, size = 0.0, 0
-        while queue and len(tasks) < most:
-            task = queue[0]
-            if not isinstance(task, LocalFuture) or task._terms is not terms:
-                break
-            if task._decided:
-                queue.popleft()
-                self._queued -= 1
-                continue
-            each = task._function.seconds
-            alone = each is None or bool(task._segments) or task._function.packed is None
-            if tasks and (alone or seconds + each > WORTH or size > FULL):  # type: ignore[operator]
-                break
-            queue.popleft()
-            task._taken = True
-            tasks.append(task)
-            if alone:
-                seconds = math.inf if each is None else each
-                break
-            seconds += each  # type: ignore[operator]
-            size += len(task._payload) + 4
-        self._queued -= len(tasks)
-        part = Singles(tasks, terms)
-        part.seconds = seconds
-        return part
-
-    def _cut_span(self, sweep: Sweep[Any], most: int) -> Span:
-        each = sweep.function.seconds
-        count = 1 if each is None else int(min(most, max(1, WORTH // max(each, 1e-9))))
-        if sweep.chunk:
-            count = min(sweep.chunk, ROWS if self.options.max_tasks is None else most)
-        start, stop, terms = sweep.spans.popleft()
-        if not sweep.plain:
-            count = _fitting(sweep.calls, start, min(stop, start + count)) - start
-        if start + count < stop:
-            sweep.spans.appendleft((start + count, stop, terms))
-            stop = start + count
-        self._queued -= stop - start
-        part = Span(sweep, start, stop, terms)
-        part.seconds = math.inf if each is None else each * part.size
-        return part
+            return self._backlog.cut_singles(head._terms, min(most, largest))
+        return self._backlog.cut_span(head, min(most, largest), largest)
 
     # What workers have done ----------------------------------------------------------------------------------
 
@@ -403,13 +382,13 @@ class Pool:
             known = part.first + part.delivered - number  # of these, a look has found so many before
             delivery = self._deliver(part, outcomes[known:] if known else outcomes)
             if outcomes:
-                _learn(part, number - part.first, len(outcomes), seconds)
+                part.learn(number - part.first, len(outcomes), seconds)
             if ended:
                 handle.parts.popleft()
                 if part.delivered < part.size:  # it has come to LIMIT, and so nothing of what follows will be begun
                     for later in reversed(handle.parts):
                         self._put_back(later, 0)
-                self._put_back(part, part.delivered)
+                    self._put_back(part, part.delivered)
                 if handle.parts:
                     handle.parts[0].sent_at = handle.quiet_since
                 else:
@@ -425,7 +404,8 @@ class Pool:
     def _rest(self, handle: Handle) -> None:
         """It has nothing left to do."""
         handle.release()
-        handle.doomed.clear()
+        if handle.doomed:
+            handle.doomed.clear()
         if handle.claimed is not None:
             self._claims.give_back(handle.claimed, handle.kind[1])
             handle.claimed = None
@@ -438,25 +418,10 @@ class Pool:
 
     def _put_back(self, part: Part, index: int) -> None:
         """What has not been begun, from this task of the part on, goes to the front of the queue."""
-        count, part.size = part.size - index, min(part.size, index)
-        if count <= 0:
-            return
-        assert part.worker is not None
-        part.worker.total -= count
-        if isinstance(part, Span):
-            sweep = part.sweep
-            if not sweep.over:
-                if sweep not in self._queue:
-                    self._queue.appendleft(sweep)
-                sweep.spans.appendleft((part.start + index, part.start + index + count, part.terms))
-                self._queued += count
-            return
-        assert isinstance(part, Singles)
-        back = part.tasks[index:]
-        for task in back:
-            task._taken = False
-        self._queue.extendleft(reversed(back))
-        self._queued += len(back)
+        count = self._backlog.put_back(part, index)
+        if count:
+            assert part.worker is not None
+            part.worker.total -= count
 
     def once_more(self, part: Part, index: int, cause: Cause) -> bool:
         """Have a task that has failed run again, if its `retries` allow it."""
@@ -471,16 +436,15 @@ class Pool:
             terms = self.machine.grown(part.terms, cause, tries)
             if terms is None:
                 return False
-            self._queued += 1
             if isinstance(part, Span):
                 start = part.start + index
                 part.sweep.spans.append((start, start + 1, terms))
-                if part.sweep not in self._queue:
-                    self._queue.append(part.sweep)
+                self._backlog.add(part.sweep, 1)
             else:
                 task = part.tasks[index]
                 task._taken, task._terms = False, terms
-                self._queue.append(task)
+                self._backlog.append(task)
+            self.retried = True
             return True
 
     # What can be known of a worker that says nothing ---------------------------------------------------------
@@ -489,13 +453,13 @@ class Pool:
         """Look at what a worker has written down. Called a while after it was heard of last, and then again."""
         with self.lock:
             part = handle.parts[0]
-            delivery = self._deliver(part, _written(handle, part))
+            delivery = self._deliver(part, handle.written(part))
             started = handle.started()
             # It has not moved since the last look: in the middle of a task, or before the first of this part.
             stuck = handle.noted == started and not 0 <= started - part.first < part.delivered
             for key in [key for key in handle.doomed if key < part.first + part.delivered]:
                 del handle.doomed[key]  # it was done before it could be stopped
-            self._time_out(handle, part, started, now)
+            handle.time_out(part, started, now)
             if stuck and handle.held:
                 # LIMIT was set a while ago, and it has not moved since: nothing after this one will be begun.
                 self._take_back(handle, started)
@@ -507,32 +471,6 @@ class Pool:
             handle.quiet_since = now
             delivery.sends = self.decide()
             return delivery
-
-    def _time_out(self, handle: Handle, part: Part, started: int, now: float) -> None:
-        limit = part.terms.time
-        index = started - part.first
-        if limit is None or not part.delivered <= index < part.size or started in handle.doomed:
-            return
-        if now >= handle.since() + limit:
-            from weft.errors import TaskTimeout
-
-            text = f"{part.name(index)} ran longer than its time limit of {limit:g} s and was stopped"
-            handle.doomed[started] = TaskTimeout(text, seconds=limit)
-
-    def next_look(self, handle: Handle, now: float) -> float:
-        """When a worker has to be looked at, if nothing is heard of it; infinity: not at all."""
-        if not handle.parts or handle.condemned or handle.lost:
-            return math.inf
-        part = handle.parts[0]
-        when = math.inf
-        if part.size - part.delivered > 1 or (len(handle.parts) > 1 and handle.parts[1].size):
-            when = handle.quiet_since + (LOOK if handle.noted < 0 else DELAY)
-        if handle.doomed:
-            when = min(when, handle.quiet_since + DELAY if handle.noted >= 0 else now)
-        if part.terms.time is not None:
-            since = max(handle.since(), part.sent_at) if handle.started() >= part.first else part.sent_at
-            when = min(when, max(since + part.terms.time, handle.quiet_since + DELAY))
-        return when
 
     # Beginnings and ends of workers --------------------------------------------------------------------------
 
@@ -568,7 +506,7 @@ class Pool:
             burial = Burial()
             if handle.parts:
                 part = handle.parts[0]
-                burial.delivery = self._deliver(part, _written(handle, part))
+                burial.delivery = self._deliver(part, handle.written(part))
                 self._blame(handle, part, burial)
                 for later in reversed(list(handle.parts)[1:]):
                     self._put_back(later, 0)
@@ -588,7 +526,7 @@ class Pool:
         if index >= part.size:
             return
         begun = handle.started() >= number and not (handle.held and handle.limit() <= number)
-        if not begun and (handle.condemned or _vainly(part, index) < MOST_VAIN):
+        if not begun and (handle.condemned or part.died_in_vain(index) < MOST_VAIN):
             return
         burial.part, burial.index = part, index
         burial.doom = handle.doomed.get(number)
@@ -602,16 +540,23 @@ class Pool:
                 unsent += [(handle, part) for part in handle.parts if not part.sent]
                 if handle.ready and not handle.parts and not handle.leaving and handle not in self._idle:
                     self._rest(handle)
+            self._claims = Claims(self.machine)  # counted anew
+            for handle in self.handles:
+                if handle.claimed is not None:
+                    self._claims.take(handle.claimed, handle.kind[1])
             return unsent + self.decide()
 
 
 class Delivery:
     """Outcomes of tasks of one part, from an index on, that are to be published."""
 
+    __slots__ = ("files", "index", "kill", "outcomes", "part", "scalar", "sends")
+
     def __init__(self, part: Part, index: int, outcomes: list[Any]) -> None:
         self.part = part
         self.index = index
         self.outcomes = outcomes
+        self.files: list[int] = []  # in which large ones lie
         self.scalar = False  # they are values as they are
         self.sends: Sends = []
         self.kill = False  # the worker is to be killed, for the task that it runs
@@ -624,62 +569,3 @@ class Burial:
     part: Part | None = None
     index: int | None = None  #: Of the task that died with it.
     doom: BaseException | None = None  #: What that task is to end with, when it was stopped for it.
-
-
-def _written(handle: Handle, part: Part) -> list[Any]:
-    """Outcomes that have been written down and not been delivered."""
-    outcomes = []
-    half = handle.ledger.halves[part.half]
-    for index in range(part.delivered, part.size):
-        if not half.kinds[index]:
-            break
-        try:
-            outcomes.append(half.read(index))
-        except LookupError:  # it is on its way
-            break
-    return outcomes
-
-
-def _learn(part: Part, index: int, count: int, seconds: float) -> None:
-    """Work out how long calls of a function take: more at once, less little by little."""
-    functions = part.functions(index, count)
-    each = seconds / count
-    if len(functions) > 1:
-        expected = sum(function.seconds or 0.0 for function in functions)
-        for function in functions:
-            if function.seconds is None:
-                function.seconds = each
-            elif expected:
-                share = function.seconds / expected * seconds
-                function.seconds += (share - function.seconds) / 4
-        return
-    for function in functions:
-        if function.seconds is None or each > function.seconds:
-            function.seconds = each
-        else:
-            function.seconds += (each - function.seconds) / 2
-
-
-def _vainly(part: Part, index: int) -> int:
-    """How many workers have died with a task that they had not begun, this one included."""
-    if isinstance(part, Span):
-        vain = part.sweep.vain
-        vain[part.start + index] = vain.get(part.start + index, 0) + 1
-        return vain[part.start + index]
-    assert isinstance(part, Singles)
-    story = part.tasks[index]._told()
-    story.vain += 1
-    return story.vain
-
-
-def _fitting(calls: list[Any], start: int, stop: int) -> int:
-    """Up to where packed calls go into one message; one in any case, and large ones alone."""
-    size = 0
-    for index in range(start, stop):
-        call = calls[index]
-        if type(call) is not bytes:
-            return max(index, start + 1)
-        size += len(call) + 4
-        if size > FULL:
-            return max(index, start + 1)
-    return stop

@@ -18,22 +18,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
-from weft.errors import ExecutorBroken, TaskError, TaskTimeout, WorkerDied, told
-from weft.executors.batch import FAILED, PARCEL, WROTE, unpacked
+from weft.errors import ExecutorBroken, WorkerDied, told
 from weft.executors.console import open_output
 from weft.executors.handle import Handle, Kind
 from weft.executors.launch import launch
 from weft.executors.ledger import Ledger, make_file
 from weft.executors.pool import MOST_VAIN, Delivery, Pool, Sends
 from weft.executors.processes import UNKNOWN
-from weft.executors.tasks import Failed, LocalFuture, Part, Singles, Span
+from weft.executors.publish import Publisher
+from weft.executors.tasks import Part, Singles
 from weft.executors.terms import environment
 from weft.executors.wire import Wire, pair, readable
 from weft.executors.worker import Config
-from weft.payload import unpack, unpack_failure
+from weft.payload import unpack_failure
 
 if TYPE_CHECKING:
-    from weft.resources import Cause
+    pass
 
 __all__ = ["Supervisor"]
 
@@ -58,14 +58,19 @@ class Supervisor:
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
         self._watch(self._woken, self._drain_wake)
-        self._deliveries: list[tuple[Delivery, list[int] | None]] = []  # to be published
-        self._retried = False  # something is in the queue again
+        self._publisher = Publisher(pool)
+        self._deliveries: list[Delivery] = []  # to be published
+        self._outputs: set[int] = set()  # of the watched files, those that are read before all others
+        self._called = False  # it has been woken, and has not looked since
+        self._roused = True  # there may be more to do than messages bring with them
         self._due = math.inf  # when the next thing is due, by time.monotonic
 
     # From any thread ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Have it look at what is to be done."""
+        if self._called:
+            return
         # All under the lock, so that the file is not closed, and its number given to another one, in between.
         with self.pool.lock:
             if self._wake < 0:  # it has ended
@@ -79,16 +84,17 @@ class Supervisor:
                 os.write(self._wake, b"x")
             except BlockingIOError:  # it is full, so it will wake up
                 pass
+            self._called = True
 
     def send(self, sends: Sends) -> None:
-        """Send what has been decided. A Ctrl-C in here leaves something for the thread to mend."""
-        try:
-            for handle, part in sends:
-                handle.send(part)
-        except BaseException:
-            self.pool.doubt = True
-            self.wake()
-            raise
+        """Send what has been decided."""
+        for handle, part in sends:
+            handle.send(part)
+
+    def mend(self) -> None:
+        """Something in the thread of a caller has been cut short: have it made whole."""
+        self.pool.doubt = True
+        self.wake()
 
     def abort(self) -> None:
         """Stop everything, now: what waits and what runs is cancelled."""
@@ -162,49 +168,57 @@ class Supervisor:
     def _give_up(self, error: BaseException) -> None:
         """A mistake of weft's own: end everything rather than leave anything waiting."""
         self._break(f"{self.pool.name} has met an error of weft's own: {told(error)}", error)
-        for delivery, files in self._deliveries:
-            self._publish(delivery, files)
+        for delivery in self._deliveries:
+            self._publisher.publish(delivery)
         for handle in list(self.pool.handles):
             handle.child.signal(signal.SIGKILL)
             for part in handle.parts:
-                failed = Failed(self.pool.broken or error)
-                if isinstance(part, Singles):
-                    for task in part.tasks[part.delivered : part.size]:
-                        conclude(task, None, failed.error)
-                elif isinstance(part, Span):
-                    part.sweep.put(part.start + part.delivered, [failed] * (part.size - part.delivered))
+                self._publisher.give_up(part, self.pool.broken or error)
             self.pool.handles.discard(handle)
             handle.close()
 
     def _turn(self) -> bool:
         """One round; True when all is over."""
-        if self._arrange():
-            return True
+        pool = self.pool
+        # A message brings with it what is to be sent next; all else that may be to do is marked by one of these.
+        if self._roused or pool.closed or pool.gathering or pool.starting or pool.leaving or pool.retried or pool.doubt:
+            self._roused = pool.retried = False
+            if self._arrange():
+                return True
+        timeout = self._timeout()
         # Last, since it wakes those who wait, and then they and this thread compete for the interpreter.
         if self._deliveries:
             self._publish_all()
-            if self._retried or self.pool.closed:
-                self._retried = False
+            if pool.retried or pool.closed:
                 return False  # there may be more to do, or nothing at all
-        if self.pool.gathering:
+            if timeout is not None:  # that took a while
+                timeout = self._timeout()
+        if pool.gathering:
             time.sleep(GATHER)  # poll() knows nothing shorter than a millisecond
             self._due = math.inf
-            events = self._poll.poll(0)
-        else:
-            events = self._poll.poll(self._timeout())
+            timeout = 0
+        self._act(self._poll.poll(timeout))
+        if self._due <= time.monotonic():
+            self._roused = True
+            self._tend()
+        return False
+
+    def _act(self, events: list[tuple[int, int]]) -> None:
+        """See to the files that have something to say."""
+        if len(events) > 1:
+            # What a task has written comes before its outcome. A worker writes first and sends then, and poll() looks
+            # at the wire first, since that was registered first; so where it finds an outcome, it finds the output.
+            events.sort(key=lambda event: event[0] not in self._outputs)
         for file, _ in events:
             act = self._watched.get(file)
             if act is not None:
                 act()
-        if self._due <= time.monotonic():
-            self._tend()
-        return False
 
     def _publish_all(self) -> None:
         # In a frame of its own, which is gone while the thread sleeps: nothing of a result stays here.
         deliveries, self._deliveries = self._deliveries, []
-        for delivery, files in deliveries:
-            self._publish(delivery, files)
+        for delivery in deliveries:
+            self._publisher.publish(delivery)
 
     def _arrange(self) -> bool:
         """Have work given out, workers started and sent away; True when all is over."""
@@ -225,16 +239,17 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         """Milliseconds until something is due."""
-        now = time.monotonic()
+        now = 0.0
         due = math.inf
         with self.pool.lock:
             for handle in self.pool.handles:
                 if handle.kill_at:
                     due = min(due, handle.kill_at)
                 if handle.parts:
-                    due = min(due, self.pool.next_look(handle, now))
+                    now = now or time.monotonic()
+                    due = min(due, handle.next_look(now))
         self._due = due
-        return None if due == math.inf else max(0.0, due - now) * 1000
+        return None if due == math.inf else max(0.0, due - time.monotonic()) * 1000
 
     def _tend(self) -> None:
         """Do what is due."""
@@ -244,18 +259,22 @@ class Supervisor:
                 handle.kill_at = 0.0
                 handle.cut_off = handle.lost
                 handle.child.signal(signal.SIGKILL)
-            elif self.pool.next_look(handle, now) <= now:
+            elif handle.next_look(now) <= now:
                 delivery = self.pool.look(handle, now)
                 self.send(delivery.sends)
                 if delivery.kill:
                     self._stop(handle, GRACE)
-                self._deliveries.append((delivery, None))
+                self._deliveries.append(delivery)
 
     def _drain_wake(self) -> None:
-        try:
-            os.read(self._woken, 4096)
-        except BlockingIOError:
-            pass
+        with self.pool.lock:
+            try:
+                os.read(self._woken, 4096)
+            except BlockingIOError:
+                pass
+            # Whoever still finds this set has changed something before that, and all is looked at after this.
+            self._called = False
+        self._roused = True
 
     # Workers come and go --------------------------------------------------------------------------------------
 
@@ -275,6 +294,7 @@ class Supervisor:
                 return
             except OSError as error:
                 pool.failed_to_start()
+                self._roused = True
                 if not pool.handles or pool.vain >= MOST_VAIN:
                     self._break(f"no worker can be started: {error}", error)
 
@@ -298,10 +318,11 @@ class Supervisor:
         environ = environment(*kind, options.environ)
         config = Config(options.setting, environ, options.initializer, options.capture, options.show_locals)
         self.pool.started(handle)
-        self._watch(handle.child.sentinel, lambda: self._sentinel(handle))
         self._watch(handle.wire.fileno(), lambda: self._hear(handle))
-        for file in output.ours:
+        for file in output.ours:  # after the wire, see `_act`
+            self._outputs.add(file)
             self._watch(file, lambda file=file: self._read(handle, file))  # type: ignore[misc]
+        self._watch(handle.child.sentinel, lambda: self._sentinel(handle))
         try:
             handle.wire.send(pickle.dumps(config, 5))
         except OSError:  # it has died already
@@ -331,12 +352,14 @@ class Supervisor:
             self._break(f"the initializer of {self.pool.name} failed: {told(error)}", error)
             return
         number, outcomes, scalar, nanoseconds, ended = message
-        handle.output.settle()
+        if handle.output.partial:
+            handle.output.settle()
         delivery = self.pool.over(handle, number, outcomes, nanoseconds / 1e9, ended)
         delivery.scalar = scalar
+        delivery.files = files
         if delivery.sends:
             self.send(delivery.sends)
-        self._deliveries.append((delivery, files))
+        self._deliveries.append(delivery)
 
     def _sentinel(self, handle: Handle) -> None:
         status = handle.child.ended()
@@ -344,9 +367,11 @@ class Supervisor:
             return
         # What it sent before it died is in the wire; a child that it has left may hold the other end open.
         wire = handle.wire
+        handle.output.drain()
         while wire.fileno() in self._watched and readable(wire):
             self._hear(handle)
         handle.output.settle()
+        self._roused = True
         for file in (wire.fileno(), handle.child.sentinel, *handle.output.ours):
             self._unwatch(file)
         self._buried(handle, status)
@@ -366,9 +391,9 @@ class Supervisor:
             sends = pool.decide()
         self.send(sends)
         if burial.delivery is not None:
-            self._deliveries.append((burial.delivery, None))
+            self._deliveries.append(burial.delivery)
         if burial.part is not None and burial.index is not None and error is not None:
-            self._fail(handle, burial.part, burial.index, error)
+            self._publisher.fail(handle, burial.part, burial.index, error)
 
     def _death(self, handle: Handle, part: Part | None, index: int, status: int) -> WorkerDied:
         code = None if status == UNKNOWN else os.waitstatus_to_exitcode(status)
@@ -406,102 +431,6 @@ class Supervisor:
         for sweep in sweeps:
             sweep.give_up(error)
 
-    # Outcomes -------------------------------------------------------------------------------------------------
-
-    def _publish(self, delivery: Delivery, files: list[int] | None = None) -> None:
-        segments: list[Any] = []
-        if files:
-            from weft.executors.segments import adopt
-
-            segments = [adopt(file) for file in files]
-        part, index = delivery.part, delivery.index
-        if isinstance(part, Singles):
-            tasks = part.tasks
-            for outcome in delivery.outcomes:
-                task = tasks[index]
-                kind = type(outcome)
-                if kind is not bytes and kind is not tuple:
-                    task._pool, task._payload, task._segments = None, b"", ()
-                    conclude(task, outcome)
-                else:
-                    self._end(part, index, self._value(outcome, segments, part, index))
-                index += 1
-            return
-        assert isinstance(part, Span)
-        if delivery.scalar:
-            part.sweep.put(part.start + index, delivery.outcomes, clean=True)
-            return
-        values: list[Any] = []
-        for outcome in delivery.outcomes:
-            value = self._value(outcome, segments, part, index)
-            if type(value) is Failed and self._once_more(part, index, value.error):
-                part.sweep.put(part.start + index - len(values), values)
-                values = []
-            else:
-                values.append(value)
-            index += 1
-        part.sweep.put(part.start + index - len(values), values)
-
-    def _value(self, outcome: Any, segments: list[Any], part: Part, index: int) -> Any:
-        """The value of an outcome, or `Failed`."""
-        kind = type(outcome)
-        try:
-            if kind is bytes:
-                return unpack(outcome)
-            if kind is not tuple:
-                return outcome
-            if outcome[0] == FAILED:
-                return Failed(unpack_failure(outcome[1]))
-            if outcome[0] == PARCEL:
-                return unpacked(outcome[1:], segments)
-            assert outcome[0] == WROTE
-            if isinstance(part, Singles):
-                part.tasks[index]._told().log = self._log(outcome[2])
-            return self._value(outcome[1], segments, part, index)
-        except BaseException as error:  # noqa: BLE001 - code of the user's runs here, and no future may hang for it
-            failure = TaskError(f"the result of {part.name(index)} cannot be unpacked here: {told(error)}")
-            failure.__cause__ = error
-            return Failed(failure)
-
-    def _log(self, text: str) -> Any:
-        if not self.pool.options.capture:
-            return text
-        from pathlib import Path
-
-        return Path(self.pool.options.capture, text)
-
-    def _end(self, part: Singles, index: int, value: Any) -> None:
-        task = part.tasks[index]
-        failed = type(value) is Failed
-        if failed and self._once_more(part, index, value.error):
-            return
-        task._pool, task._payload, task._segments = None, b"", ()
-        if failed:
-            conclude(task, None, value.error)
-        else:
-            conclude(task, value)
-
-    def _fail(self, handle: Handle, part: Part, index: int, error: BaseException) -> None:
-        """A task has ended with its worker."""
-        if isinstance(part, Singles):
-            number, pid = part.first + index, handle.child.pid
-            log = handle.output.log(handle.ledger, number, pid)
-            part.tasks[index]._told().log = log
-            self._end(part, index, Failed(error))
-        elif isinstance(part, Span) and not self._once_more(part, index, error):
-            part.sweep.put(part.start + index, [Failed(error)])
-
-    def _once_more(self, part: Part, index: int, error: BaseException) -> bool:
-        """Whether a failed task is tried again; it is in the queue then."""
-        if part.terms.retries is None:
-            return False
-        if isinstance(part, Singles) and part.tasks[index]._decided:
-            return False
-        if not self.pool.once_more(part, index, _cause(error)):
-            return False
-        self._retried = True
-        return True
-
     # Files ----------------------------------------------------------------------------------------------------
 
     def _watch(self, file: int, act: Callable[[], None]) -> None:
@@ -510,6 +439,7 @@ class Supervisor:
 
     def _unwatch(self, file: int) -> None:
         if self._watched.pop(file, None) is not None:
+            self._outputs.discard(file)
             self._poll.unregister(file)
 
 
@@ -522,22 +452,3 @@ class _Work:
     def __bool__(self) -> bool:
         with self._pool.lock:
             return self._pool.has_work()
-
-
-def conclude(task: LocalFuture[Any], result: Any, error: BaseException | None = None) -> None:
-    """Publish an outcome, unless somebody has decided otherwise."""
-    try:
-        task._conclude(result, error)
-    except BaseException:  # noqa: BLE001
-        complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
-
-
-def _cause(error: BaseException) -> Cause:
-    """The word for what has happened, as `weft.resources.Retries` has it."""
-    if isinstance(error, WorkerDied):
-        return "died"
-    if isinstance(error, TaskTimeout):
-        return "timeout"
-    if isinstance(error, MemoryError):
-        return "memory"
-    return "user"

@@ -37,23 +37,12 @@ class LocalFuture(LightFuture[T]):
     It is a `concurrent.futures.Future`. Beyond that it has `name`, `output`, `output_path` and `kill`.
     """
 
-    __slots__ = (
-        "_function",
-        "_log",
-        "_payload",
-        "_pool",
-        "_segments",
-        "_setting",
-        "_taken",
-        "_terms",
-        "_tries",
-        "_vain",
-    )
+    __slots__ = ("_function", "_payload", "_pool", "_segments", "_setting", "_story", "_taken", "_terms")
 
     def __init__(
         self, pool: Pool, function: Common, setting: Common, call: Any, segments: Sequence[Any], terms: Terms
     ) -> None:
-        super().__init__()
+        LightFuture.__init__(self)
         self._pool: Pool | None = pool
         self._function = function
         self._setting = setting
@@ -95,9 +84,9 @@ class LocalFuture(LightFuture[T]):
     def cancel(self) -> bool:
         """Cancel the task if it waits; False, and nothing happens, where it runs or is done. See also `kill`."""
         pool = self._pool
-        if pool is not None and (pool.drop(self) or (self._taken and pool.recall(self) and pool.drop(self))):
-            self._publish_cancelled()
-        return self.cancelled()
+        if pool is None:
+            return self.cancelled()
+        return self._cancel_if(lambda: pool.drop(self) or (self._taken and pool.recall(self) and pool.drop(self)))
 
     def kill(self) -> bool:
         """Cancel the task; if it runs, its worker and all that it has started get SIGTERM and, soon after, SIGKILL.
@@ -105,10 +94,7 @@ class LocalFuture(LightFuture[T]):
         The future is cancelled at once; True unless the task was done before.
         """
         pool = self._pool
-        if pool is not None and pool.kill(self):
-            pool.wake()
-            self._publish_cancelled()
-        return self.cancelled()
+        return self.cancelled() if pool is None else self._cancel_if(lambda: pool.kill(self))
 
     def _told(self) -> Story:
         if self._story is None:
@@ -163,6 +149,7 @@ class Sweep(Generic[T]):
         self.tries: dict[int, dict[Cause, int]] = {}
         self.vain: dict[int, int] = {}
         self.over = False
+        self.queued = False  # among what waits to be sent
         self._pieces: dict[int, tuple[list[Any], bool]] = {}  # results by the index of their first
         self._arrived = threading.Condition(threading.Lock())
         self._wanted = -1  # the index that somebody waits for
@@ -240,12 +227,16 @@ class Part:
     size = 0  #: How many tasks it has; less than were sent when some have been taken back.
     terms: Terms
 
-    def news(self) -> Iterator[Common]:
-        """The functions and settings that it needs."""
+    def news(self, known: set[int]) -> list[Common]:
+        """The functions and settings that it needs, without those with these ids; one may be there several times."""
         raise NotImplementedError
 
     def runs(self, files: list[int]) -> list[Run]:
         """The body of the message; what lies in files is added to those that the message takes along."""
+        raise NotImplementedError
+
+    def function(self, index: int) -> Common:
+        """The function of a task."""
         raise NotImplementedError
 
     def functions(self, index: int, count: int) -> list[Common]:
@@ -256,35 +247,69 @@ class Part:
         """What one of its tasks is called."""
         raise NotImplementedError
 
+    def died_in_vain(self, index: int) -> int:
+        """Count one more worker that has died with this task and had not begun it; how many that are."""
+        raise NotImplementedError
+
+    def learn(self, index: int, count: int, seconds: float) -> None:
+        """So many tasks, from this one on, have taken so long together: work out how long calls of a function take."""
+        each = seconds / count
+        if count == 1:
+            self.function(index).learn(each)
+            return
+        functions = self.functions(index, count)
+        if len(functions) == 1:
+            functions[0].learn(each)
+            return
+        expected = sum(function.seconds or 0.0 for function in functions)
+        for function in functions:
+            if function.seconds is None:
+                function.seconds = each
+            elif expected:
+                share = function.seconds / expected * seconds
+                function.seconds += (share - function.seconds) / 4
+
 
 class Singles(Part):
     """Tasks that were submitted one by one."""
 
-    def __init__(self, tasks: list[LocalFuture[Any]], terms: Terms) -> None:
+    def __init__(self, tasks: list[LocalFuture[Any]], terms: Terms, seconds: float) -> None:
         self.tasks = tasks
         self.size = len(tasks)
         self.terms = terms
+        self.seconds = seconds
 
-    def news(self) -> Iterator[Common]:
+    def news(self, known: set[int]) -> list[Common]:
+        news: list[Common] = []
         function = setting = None
         for task in self.tasks:
             if task._function is not function:
                 function = task._function
-                yield function
+                if function.id not in known:
+                    news.append(function)
             if task._setting is not setting:
                 setting = task._setting
-                yield setting
+                if setting.id not in known:
+                    news.append(setting)
+        return news
 
     def runs(self, files: list[int]) -> list[Run]:
+        tasks = self.tasks
+        if len(tasks) == 1 and type(tasks[0]._payload) is bytes:
+            task = tasks[0]
+            return [(task._function.id, task._setting.id, False, [task._payload])]
         runs: list[Run] = []
         function = setting = None
         calls: list[Any] = []
-        for task in self.tasks:
+        for task in tasks:
             if task._function is not function or task._setting is not setting:
                 function, setting, calls = task._function, task._setting, []
                 runs.append((function.id, setting.id, False, calls))
             calls.append(task._payload if type(task._payload) is bytes else along(task._payload, task._segments, files))
         return runs
+
+    def function(self, index: int) -> Common:
+        return self.tasks[index]._function
 
     def functions(self, index: int, count: int) -> list[Common]:
         found: list[Common] = []
@@ -296,19 +321,24 @@ class Singles(Part):
     def name(self, index: int) -> str:
         return self.tasks[index].name
 
+    def died_in_vain(self, index: int) -> int:
+        story = self.tasks[index]._told()
+        story.vain += 1
+        return story.vain
+
 
 class Span(Part):
     """A part of a `Sweep`: its calls from `start` on."""
 
-    def __init__(self, sweep: Sweep[Any], start: int, stop: int, terms: Terms) -> None:
+    def __init__(self, sweep: Sweep[Any], start: int, stop: int, terms: Terms, seconds: float) -> None:
         self.sweep = sweep
         self.start = start
         self.size = stop - start
         self.terms = terms
+        self.seconds = seconds
 
-    def news(self) -> Iterator[Common]:
-        yield self.sweep.function
-        yield self.sweep.setting
+    def news(self, known: set[int]) -> list[Common]:
+        return [common for common in (self.sweep.function, self.sweep.setting) if common.id not in known]
 
     def runs(self, files: list[int]) -> list[Run]:
         sweep = self.sweep
@@ -317,11 +347,19 @@ class Span(Part):
             calls = [call if type(call) is bytes else along(call[0], call[1], files) for call in calls]
         return [(sweep.function.id, sweep.setting.id, sweep.plain, calls)]
 
+    def function(self, index: int) -> Common:
+        return self.sweep.function
+
     def functions(self, index: int, count: int) -> list[Common]:
         return [self.sweep.function]
 
     def name(self, index: int) -> str:
         return f"{self.sweep.function.name} [{self.start + index}]"
+
+    def died_in_vain(self, index: int) -> int:
+        vain = self.sweep.vain
+        vain[self.start + index] = vain.get(self.start + index, 0) + 1
+        return vain[self.start + index]
 
 
 def along(packed: Any, segments: Sequence[Segment], files: list[int]) -> Any:

@@ -107,7 +107,6 @@ class Worker:
         self.alert = False  #: Something has to be seen to before the next task.
         self._last = 0  # number of the first task of the last batch
         self._forked = self._terminated = False
-        self._fflush: Any = None
         os.register_at_fork(after_in_child=self._in_child)
 
     def serve(self) -> None:
@@ -164,22 +163,6 @@ class Worker:
                 pass
         self.alert = self._terminated
 
-    def flush_output(self) -> None:
-        """Let nothing that a task has written stay in a buffer, those of C included."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:  # noqa: BLE001 - closed, replaced or None: the task's own doing
-                pass
-        if self._fflush is None:
-            try:
-                import ctypes
-
-                self._fflush = ctypes.CDLL(None).fflush
-            except Exception:  # noqa: BLE001 - no ctypes: then C has to flush for itself
-                self._fflush = int
-        self._fflush(0)
-
     # Messages ------------------------------------------------------------------------------------------------
 
     def _begin(self, config: Config) -> bool:
@@ -191,7 +174,7 @@ class Worker:
         if config.capture is not None:
             from weft.executors.capture import Sink
 
-            self.sink = Sink(config.capture, self.flush_output, self.ledger)
+            self.sink = Sink(config.capture, self.ledger)
         if config.initializer:
             try:
                 initializer, args = unpack(config.initializer)

@@ -7,8 +7,9 @@
 Importing it costs little: workers do so before they start. Blame is imported when there is some.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from weft.lazy import lazily
 from weft.payload.failures import pack_failure, unpack_failure
 from weft.payload.names import call_name
 from weft.payload.packing import by_value, pack, pack_apart, unpack
@@ -28,10 +29,4 @@ __all__ = [
     "unpackable_arguments",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("culprit", "unpackable_arguments"):
-        raise AttributeError(f"module 'weft.payload' has no attribute {name!r}")
-    from weft.payload import blame
-
-    return getattr(blame, name)
+__getattr__, __dir__ = lazily(__name__, {"culprit": "blame", "unpackable_arguments": "blame"})

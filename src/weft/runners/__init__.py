@@ -7,7 +7,9 @@ All are called alike, so a script says where its work is done in one place::
         figure = run(plot, model)
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.runners.base import Runner
@@ -19,26 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ConcurrentRunner", "DryCall", "DryRunner", "FuturesRunner", "Runner", "SerialRunner", "wrap"]
 
-_HOME = {
-    "ConcurrentRunner": "concurrent",
-    "DryCall": "dry",
-    "DryRunner": "dry",
-    "FuturesRunner": "futures",
-    "Runner": "base",
-    "SerialRunner": "serial",
-    "wrap": "wrapping",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft.runners' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"weft.runners.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ConcurrentRunner": "concurrent",
+        "DryCall": "dry",
+        "DryRunner": "dry",
+        "FuturesRunner": "futures",
+        "Runner": "base",
+        "SerialRunner": "serial",
+        "wrap": "wrapping",
+    },
+)

@@ -16,7 +16,7 @@ from weft.futures import Gate, Observer
 from weft.runners.futures import FuturesRunner
 from weft.runners.remote import RemoteFuture, Validated, pack_call, run_packed, unsendable
 
-__all__ = ["ConcurrentRunner"]
+__all__ = ["ConcurrentRunner", "shares_memory"]
 
 
 class ConcurrentRunner(FuturesRunner):
@@ -65,12 +65,12 @@ class ConcurrentRunner(FuturesRunner):
     def submit_ready(self, closure: Closure) -> Future[Any]:
         executor = self._executor or self._own
         assert executor is not None
-        shares_memory = _shares_memory(executor)
+        shared = shares_memory(executor)
         carries_objects = getattr(executor, "carries_objects", False)
         resources = closure.get_resources()
         if resources and hasattr(executor, "using"):
             executor = executor.using(**resources)
-        if shares_memory:
+        if shared:
             # Results of other calls are copied by the worker and not here, in the scheduler's only thread.
             return executor.submit(_Once(closure, self._mark))
         closure = closure.resolved(copy=False)
@@ -156,7 +156,7 @@ def _refuse_strange(executor: Any) -> None:
         raise ArgumentError(f"executor must be a concurrent.futures.Executor, got {executor!r:.60}{hint}")
 
 
-def _shares_memory(executor: Executor) -> bool:
+def shares_memory(executor: Executor) -> bool:
     """Whether what is submitted runs among the objects of this process."""
     said = getattr(executor, "shares_memory", None)
     if said is not None:

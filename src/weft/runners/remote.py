@@ -11,6 +11,7 @@ the pool.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,7 +21,7 @@ from weft.calls.tasks import Task
 from weft.errors import ArgumentError, RemoteTraceback, TaskError, told
 from weft.payload import pack, pack_failure, unpack, unpack_failure, unpackable_arguments
 
-__all__ = ["RemoteFuture", "RemoteTraceback", "Validated", "pack_call", "run_packed", "unsendable"]
+__all__ = ["RemoteFuture", "RemoteTraceback", "Validated", "pack_call", "packed_outcome", "run_packed", "unsendable"]
 
 
 class Validated:
@@ -78,16 +79,26 @@ def pack_call(closure: Closure) -> bytes:
 def run_packed(call: bytes) -> bytes:
     """At the other end: make the call and pack its outcome, a pair of result and failure."""
     name = "the call"
-    try:
+
+    def make() -> Any:
+        nonlocal name
         closure: Closure = unpack(call)
         name = closure.describe()
-        result = closure.validated_call()
+        return closure.validated_call()
+
+    return packed_outcome(make, lambda: name)
+
+
+def packed_outcome(call: Callable[[], Any], name: Callable[[], str]) -> bytes:
+    """Call it and pack what comes of it, a pair of result and failure, for `RemoteFuture`. It never raises."""
+    try:
+        result = call()
     except BaseException as error:  # noqa: BLE001 - whatever the user's function raises is the outcome
         return pack((None, pack_failure(error)))
     try:
         return pack((result, None))
     except BaseException as error:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
-        failure = TaskError(f"the result of {name}, a {type(result).__name__}, cannot be sent back: {told(error)}")
+        failure = TaskError(f"the result of {name()}, a {type(result).__name__}, cannot be sent back: {told(error)}")
         failure.__cause__ = error
         return pack((None, pack_failure(failure)))
 

@@ -1,0 +1,133 @@
+"""Where jobs run: the questions that a run asks of a backend, and the names of those that there are.
+
+A backend is an object with the methods of `Backend`; whoever writes one passes it as ``schedule(..., backend=mine)``.
+Any `concurrent.futures.Executor` will do as well.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from threading import Event
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from weft.engine.edges import choose
+from weft.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from weft.jobs.call import JobCall
+    from weft.jobs.node import Job
+
+__all__ = ["NAMES", "Backend", "Place", "check_backend", "default_backend", "open_backend"]
+
+NAMES = ("local", "threads", "serial", "dry")
+DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A place where jobs run, as a run sees it. One object serves one run at a time.
+
+    A backend that takes a whole graph at once, so that the script may end before the jobs do, is asked further
+    questions, which are not part of this protocol yet: ``launch(plan, folder)``.
+    """
+
+    #: Whether jobs run among the objects of this process, so that nothing needs to be packed.
+    shares_memory: bool
+    #: Whether it sees to `retries` itself; otherwise a job is tried again where it runs, after an exception.
+    retries: bool
+
+    def check(self, job: Job[..., Any], call: JobCall) -> None:
+        """Before anything has started: raise for a job that it cannot run, or a call that cannot be sent there."""
+
+    def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
+        """Have ``call(*args)`` run with the resources of `job`; always called by one and the same thread.
+
+        A future with a method ``kill()`` can be stopped when it runs. What this raises is the job's failure.
+        """
+
+    def close(self, *, wait: bool, interrupted: bool) -> None:
+        """No more jobs come. May be called again.
+
+        Args:
+            wait: return when nothing of it is left.
+            interrupted: stop what runs, as far as that can be done.
+        """
+
+
+class Place:
+    """What the backends here have in common; the names, and the defaults, of the questions that a run asks."""
+
+    shares_memory = False
+    retries = False
+
+    def check(self, job: Job[..., Any], call: JobCall) -> None:
+        """Raise for what cannot run there."""
+
+    def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
+        """Have it run."""
+        raise NotImplementedError
+
+    def close(self, *, wait: bool, interrupted: bool) -> None:
+        """No more jobs come."""
+
+    def cpus(self, job: Job[..., Any]) -> int:
+        """How many of its `slots` a job takes."""
+        return 1
+
+    #: How many cpus it has to share out, where the run is to see to it that jobs together ask for no more.
+    slots: int | None = None
+
+    #: For a backend that runs jobs in the thread that waits for the run: does so until the run is over.
+    work: Callable[[Event], None] | None = None
+
+
+def check_backend(where: str, backend: Any) -> None:
+    """Refuse what is not one of `NAMES`, an executor, or an object with the methods of `Backend`."""
+    if isinstance(backend, str):
+        choose(backend, NAMES, where)
+        return
+    if isinstance(backend, type) or not isinstance(backend, (Executor, Backend)):
+        hint = f"; give an instance: {backend.__name__}()" if isinstance(backend, type) else ""
+        raise ArgumentError(
+            f"{where} must be one of {', '.join(map(repr, NAMES))}, an executor, or an object with the methods of "
+            f"weft.jobs.Backend, got {backend!r:.60}{hint}"
+        )
+
+
+def default_backend() -> str:
+    """The backend of a script that names none: what WEFT_BACKEND says, else ``"local"``."""
+    named = os.environ.get(DEFAULT)
+    if not named:
+        return "local"
+    return choose(named, NAMES, f"the environment variable {DEFAULT}")
+
+
+def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedule") -> Any:
+    """A place to run jobs.
+
+    Args:
+        backend: one of `NAMES`, an executor, or a backend object.
+        options: of the backend; see its function in `weft.jobs.places`.
+        where: the call that the user wrote, for messages.
+
+    Raises:
+        ArgumentError: (a TypeError) an unknown option, or one of the wrong kind.
+        ChoiceError: (a ValueError) an unknown backend, or an option with a value that cannot be.
+    """
+    check_backend(f"{where}(backend=...)", backend)
+    from weft.jobs import places
+
+    if not isinstance(backend, str):
+        if options:
+            raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
+        return places.foreign(backend) if isinstance(backend, Executor) else backend
+    make: Callable[..., Any] = getattr(places, backend)
+    parameters = inspect.signature(make).parameters
+    for option in options:
+        if option not in parameters:
+            known = ", ".join(f"{name}={parameter.default!r}" for name, parameter in parameters.items()) or "none"
+            raise ArgumentError(f"{where}(backend={backend!r}) has no option {option!r}; options: {known}")
+    return make(**options)

@@ -1,0 +1,67 @@
+"""The run directory: what is known of a run, on disk, for the user alone.
+
+* `RunFolder`, `find_run`, `latest_run`, `all_runs`: folders of runs, and who drives them
+* `Journal`, `read_journal`: what happened
+* `Recorder`, `read_outcomes`, `Outcome`: what jobs returned
+* `safe_name`, `make_folder`, `append_to`, `write_atomic`: names and modes; signatures are in `weft.rundir.seal`
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weft.rundir.folder import Driver, RunFolder, all_runs, find_run, latest_run
+    from weft.rundir.journal import Journal, read_journal
+    from weft.rundir.outcomes import Outcome, Recorder, read_outcomes, task_folder
+    from weft.rundir.place import append_to, home, make_folder, safe_name, write_atomic
+
+__all__ = [
+    "Driver",
+    "Journal",
+    "Outcome",
+    "Recorder",
+    "RunFolder",
+    "all_runs",
+    "append_to",
+    "find_run",
+    "home",
+    "latest_run",
+    "make_folder",
+    "read_journal",
+    "read_outcomes",
+    "safe_name",
+    "task_folder",
+    "write_atomic",
+]
+
+_HOME = {
+    "Driver": "folder",
+    "Journal": "journal",
+    "Outcome": "outcomes",
+    "Recorder": "outcomes",
+    "RunFolder": "folder",
+    "all_runs": "folder",
+    "append_to": "place",
+    "find_run": "folder",
+    "home": "place",
+    "latest_run": "folder",
+    "make_folder": "place",
+    "read_journal": "journal",
+    "read_outcomes": "outcomes",
+    "safe_name": "place",
+    "task_folder": "outcomes",
+    "write_atomic": "place",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'weft.rundir' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"weft.rundir.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,86 @@
+"""Signatures: what is read again, and unpickled, must be what weft wrote for this very purpose.
+
+HMAC-SHA256 (RFC 2104) with a key that only the user can read. It tells apart what the user's own processes wrote from
+what somebody else put there, on a shared disk or in a folder whose modes were changed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from pathlib import Path
+
+from weft.errors import StorageError, TamperedError
+from weft.rundir.place import check_file, open_new, write_all
+
+__all__ = ["SIZE", "seal", "signature", "unseal"]
+
+SIZE = 32  # bytes of a signature
+KEY = 32  # bytes of a key
+
+_keys: dict[tuple[str | None, str | None], bytes] = {}  # by what the environment says of where they are
+
+
+def signature(data: bytes, purpose: str) -> bytes:
+    """The signature of some bytes for a purpose: one for another purpose, such as another job, does not fit."""
+    return hmac.digest(_key(), b"%b\0%b" % (purpose.encode("utf-8", "surrogatepass"), data), "sha256")
+
+
+def seal(data: bytes, purpose: str) -> bytes:
+    """The bytes with their signature before them."""
+    return signature(data, purpose) + data
+
+
+def unseal(data: bytes, purpose: str, what: object) -> bytes:
+    """The bytes again. Raises TamperedError, naming `what`, unless `seal` has made them for this purpose."""
+    body = data[SIZE:]
+    if not hmac.compare_digest(data[:SIZE], signature(body, purpose)):
+        raise TamperedError(f"{what} is not what weft wrote there: its signature does not fit; it is not read")
+    return body
+
+
+def key_path() -> Path:
+    """Where the key is: WEFT_KEY_FILE, or ``weft/key`` in the folder for settings (XDG Base Directories)."""
+    said, settings = _said()
+    if said:
+        return Path(said).expanduser()
+    return Path(settings or "~/.config").expanduser() / "weft" / "key"
+
+
+def _said() -> tuple[str | None, str | None]:
+    return os.environ.get("WEFT_KEY_FILE"), os.environ.get("XDG_CONFIG_HOME")
+
+
+def _key() -> bytes:
+    said = _said()
+    key = _keys.get(said)
+    if key is None:
+        key = _keys[said] = _read(key_path())
+    return key
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        _make(path)
+    check_file(path, private=True)
+    key = path.read_bytes()
+    if len(key) < KEY:
+        raise StorageError(f"the key {path} is too short; remove it, and a new one is made")
+    return key
+
+
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    file = open_new(beside)
+    try:
+        write_all(file, os.urandom(KEY), beside)
+        os.link(beside, path)  # unlike a rename it replaces nothing: the first of several processes wins
+    except FileExistsError:
+        pass
+    finally:
+        os.close(file)
+        beside.unlink(missing_ok=True)
