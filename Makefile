@@ -6,6 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Processes that share the tests: twice as many as cores, since tests mostly wait. `make unit WORKERS=0`: none but pytest.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
+# One that crashes is a failure; its test is not tried again.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0
+
 .PHONY: demo test unit check bench bench-local clean help
 .DEFAULT_GOAL := help
 
@@ -16,10 +21,10 @@ demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard libra
 	$(BIN)/python examples/stdlib_atlas.py
 
 test: $(VENV)/.dev ## set up and run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: $(VENV)/.dev ## the tests without the long stress runs
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: $(VENV)/.dev ## lint, format, strict types, layers
 	$(BIN)/ruff check .

@@ -1,15 +1,36 @@
-"""All tests: what Hypothesis may take, and a small heap for those that collect garbage."""
+"""All tests: how they are dealt out to processes, what Hypothesis may take, little work for the garbage collector."""
 
 import gc
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from contract.executors import CANDIDATES
 
 # Beside other tests a step takes any time. A test that hangs is the business of pytest-timeout.
 settings.register_profile("weft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("weft")
+
+# What tests of a file share, where they do: the first of their parameters.
+EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn", "fork"]
 
 
 def pytest_collection_finish(session):
     # Thousands of collected tests are a hundred thousand objects; each gc.collect() of a test would look at them all.
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `pytest -n`: tests of one file that share an executor stay together, and in their order."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadFileAndExecutor(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            parameters = test.partition("[")[2]
+            shared = [name for name in EXECUTORS if parameters.startswith((f"{name}-", f"{name}]"))]
+            return f"{file} {max(shared, key=len)}" if shared else file
+
+    return LoadFileAndExecutor(config, log)

@@ -53,6 +53,11 @@ def leave(code: int):
     os._exit(code)
 
 
+def leave_at(gate: Gate, code: int):
+    gate.wait()
+    os._exit(code)
+
+
 def kill_self(number: int):
     os.kill(os.getpid(), number)
     while True:
