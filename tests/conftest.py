@@ -21,6 +21,12 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.fixture(scope="module", params=[20_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def length(request):
+    """Of chains and the like which must not need recursion: far beyond its limit, and what weft promises."""
+    return request.param
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With `pytest -n`: tests of one file that share an executor stay together, and in their order."""

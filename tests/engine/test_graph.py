@@ -49,11 +49,11 @@ def test_a_node_is_its_own_ancestor_only_in_a_cycle():
     assert "a" in ancestors({"a": ["b"], "b": ["a"]}, "a")
 
 
-def test_a_chain_of_100_000_nodes_needs_no_recursion():
-    chain = {i: [i - 1] for i in range(1, 100_000)}
-    assert topological_order(chain) == list(range(100_000))
-    assert len(ancestors(chain, 99_999)) == 99_999
-    chain[0] = [99_999]
+def test_a_long_chain_needs_no_recursion(length):
+    chain = {i: [i - 1] for i in range(1, length)}
+    assert topological_order(chain) == list(range(length))
+    assert len(ancestors(chain, length - 1)) == length - 1
+    chain[0] = [length - 1]
     with pytest.raises(CycleError):
         topological_order(chain)
 

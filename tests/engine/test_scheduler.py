@@ -26,8 +26,6 @@ from weft.errors import (
 )
 from weft.futures import Limit, Scheduler, State, WaitGraph
 
-CHAIN = 100_000
-
 
 @pytest.fixture
 def hand():
@@ -896,44 +894,44 @@ class TestMemory:
 
 
 class TestAtAnyLength:
-    def make_chain(self, scheduler, root):
+    def make_chain(self, scheduler, root, length):
         chain = [scheduler.submit(dependencies=[root])]
-        for _ in range(CHAIN - 1):
+        for _ in range(length - 1):
             chain.append(scheduler.submit(dependencies=[chain[-1]]))
         return chain
 
-    def test_a_chain_that_succeeds(self):
+    def test_a_chain_that_succeeds(self, length):
         numbers = itertools.count()
         root = Future()
         with Scheduler(lambda: done(next(numbers))) as scheduler:
-            chain = self.make_chain(scheduler, root)
+            chain = self.make_chain(scheduler, root, length)
             root.set_result(None)
-            assert [task.result(PATIENCE) for task in chain] == list(range(CHAIN))
+            assert [task.result(PATIENCE) for task in chain] == list(range(length))
 
-    def test_a_chain_that_fails_in_its_first_link(self):
+    def test_a_chain_that_fails_in_its_first_link(self, length):
         error = ValueError("first link")
         root = Future()
         with Scheduler(lambda: done(error=error)) as scheduler:
-            chain = self.make_chain(scheduler, root)
+            chain = self.make_chain(scheduler, root, length)
             root.set_result(None)
             assert all(task.exception(PATIENCE) is error for task in chain)
 
-    def test_a_chain_that_is_cancelled_in_the_middle(self):
+    def test_a_chain_that_is_cancelled_in_the_middle(self, length):
         root = Future()
         with Scheduler(lambda: done(None)) as scheduler:
-            chain = self.make_chain(scheduler, root)
-            chain[CHAIN // 2].cancel()
+            chain = self.make_chain(scheduler, root, length)
+            chain[length // 2].cancel()
             root.set_result(None)
             assert chain[-1].result(PATIENCE) is None
-            assert chain[CHAIN // 2 - 1].result(PATIENCE) is None
-            assert [i for i, task in enumerate(chain) if task.cancelled()] == [CHAIN // 2]
+            assert chain[length // 2 - 1].result(PATIENCE) is None
+            assert [i for i, task in enumerate(chain) if task.cancelled()] == [length // 2]
 
-    def test_a_chain_with_success_edges_that_fails_in_its_first_link(self):
+    def test_a_chain_with_success_edges_that_fails_in_its_first_link(self, length):
         error = ValueError("first link")
         root = Future()
         with Scheduler(lambda: done(1)) as scheduler:
             last = root
-            for _ in range(CHAIN):
+            for _ in range(length):
                 last = scheduler.submit(dependencies=[last], condition="success")
             root.set_exception(error)
             assert last.exception(PATIENCE).__cause__ is error
@@ -947,10 +945,10 @@ class TestAtAnyLength:
             root.set_result(None)
             assert last.result(PATIENCE) is None
 
-    def test_fan_out_and_fan_in(self):
+    def test_fan_out_and_fan_in(self, length):
         root = Future()
         with Scheduler(lambda: done(1)) as scheduler:
-            fan = [scheduler.submit(dependencies=[root]) for _ in range(CHAIN)]
+            fan = [scheduler.submit(dependencies=[root]) for _ in range(length)]
             last = scheduler.submit(dependencies=fan)
             root.set_result(None)
             assert last.result(PATIENCE) == 1

