@@ -166,6 +166,26 @@ class RunFolder:
                 return driver is not None and not driver.is_gone()
         return False
 
+    def last_change(self) -> float:
+        """When something happened in it last, in seconds since the epoch."""
+        for path in (self.journal, self.path / "run.json", self.path):
+            try:
+                return path.stat().st_mtime
+            except OSError:
+                continue
+        return 0.0
+
+    def size(self) -> int:
+        """Bytes of all files in it."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                try:
+                    total += os.lstat(os.path.join(folder, name)).st_size
+                except OSError:  # it has just been removed
+                    continue
+        return total
+
     def remove(self) -> None:
         """Delete it with all that is in it. Raises RunInUse while its driver lives, StorageError."""
         if self.is_live():
