@@ -32,7 +32,9 @@ def command(run: str) -> None:
     \b
       weft cancel -1
     """
-    from weft.rundir import Journal, find_run
+    from weft.jobs.past import is_over
+    from weft.jobs.scribe import CANCEL
+    from weft.rundir import Journal, find_run, write_atomic
 
     folder = find_run(run)
     driver = folder.driver()
@@ -43,17 +45,17 @@ def command(run: str) -> None:
         raise click.ClickException(
             f"run {folder.name} is driven by process {driver.pid} on {driver.host}; cancel it there"
         )
+    write_atomic(folder.path / CANCEL, b"")  # so that it knows that it is not merely interrupted
     if driver.is_gone() or not _end(folder, driver.pid):
         raise click.ClickException(
             f"run {folder.name} does not end; its driver is process {driver.pid}, and something holds "
             f"{folder.path / 'lock'}"
         )
-    folder.lock()
-    try:
+    if not is_over(folder):  # it was killed before it could say so
+        folder.lock()
         journal = Journal(folder.journal)
         journal.write(t=time.time(), run="cancelled")
         journal.close()
-    finally:
         folder.unlock()
     click.echo(f"run {folder.name} cancelled")
 

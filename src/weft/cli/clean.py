@@ -32,17 +32,16 @@ def command(older: str, commit: bool) -> None:
     except UserError:
         raise click.BadParameter(f"{older!r} is no time such as 7d, 12h or 30m", param_hint="--older") from None
     now = time.time()
-    total = count = 0
-    for run in reversed(all_runs()):
-        old = now - run.last_change()
-        if old < limit or run.is_live():
-            continue
+    old = [run for run in reversed(all_runs()) if now - run.last_change() >= limit and not run.is_live()]
+    wide = max((len(run.name) for run in old), default=0)
+    total = 0
+    for run in old:
         size = run.size()
-        click.echo(f"{run.name}  {size / 1e6:8.1f} MB  {age(old)}")
+        total += size
+        click.echo(f"{run.name:<{wide}}  {size / 1e6:8.1f} MB  {age(now - run.last_change())}")
         if commit:
             run.remove()
-        total += size
-        count += 1
+    count = len(old)
     if not count:
         click.echo(f"no runs that are over are older than {older}")
     elif commit:

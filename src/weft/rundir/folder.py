@@ -68,8 +68,7 @@ class RunFolder:
         """
         runs = make_folder(home(create=True) / "runs")
         while True:
-            when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            path = runs / f"{when}-{safe_name(name)}-{os.urandom(2).hex()}"
+            path = runs / f"{_stamp(time.time())}-{safe_name(name)}-{os.urandom(2).hex()}"
             if not path.exists():
                 break
         run = cls(make_folder(path))
@@ -278,6 +277,11 @@ def latest_run(identity: str) -> RunFolder | None:
     check_folder(path.parent)
     check_folder(path)
     return RunFolder(path)
+
+
+def _stamp(seconds: float) -> str:
+    """UTC, to the millisecond: names in order are runs in order."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 
 
 def _hash(identity: str) -> str:
