@@ -85,7 +85,10 @@ def _sketched(script: str, args: tuple[str, ...]) -> dict[str, SeenJob]:
     with TemporaryDirectory(prefix="weft-") as folder:
         sketch = Path(folder, "jobs.json")
         done = subprocess.run(
-            [sys.executable, script, *args], env={**os.environ, SKETCH: str(sketch)}, stdout=sys.stderr, check=False
+            [sys.executable, script, *args],
+            env={**os.environ, SKETCH: str(sketch)},
+            stdout=2,
+            check=False,  # what it prints is not the picture
         )
         if not sketch.exists():
             how = f"it ended with exit code {done.returncode}" if done.returncode else "it has called no schedule(...)"
