@@ -7,6 +7,7 @@ stand near what they come after, so that few lines cross (by barycentres, as in 
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -149,14 +150,19 @@ def _box(node: Node, box: _Box) -> list[str]:
         for by in range(SHEET * (box.sheets - 1), -1, -SHEET)
     ]
     down = box.y + (15 if node.state else 21)
-    text = f'<text x="{box.middle:.0f}" y="{down:.0f}" text-anchor="middle">{html.escape(node.label)}'
-    lines.append(f"{text}<title>{html.escape(node.name)}</title></text>")
+    text = f'<text x="{box.middle:.0f}" y="{down:.0f}" text-anchor="middle">{_escaped(node.label)}'
+    lines.append(f"{text}<title>{_escaped(node.name)}</title></text>")
     if node.state:
         lines.append(
             f'<text x="{box.middle:.0f}" y="{box.y + 28:.0f}" text-anchor="middle" font-size="10" fill="{border}">'
-            f"{html.escape(node.state)}</text>"
+            f"{_escaped(node.state)}</text>"
         )
     return lines
+
+
+def _escaped(text: str) -> str:
+    """For XML 1.0, which has no way to write some characters at all."""
+    return html.escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
 
 
 def _laid_out(nodes: Sequence[Node]) -> dict[str, _Box]:
