@@ -19,6 +19,7 @@ LAYERS = [
     {"jobs", "procs", "templates"},
     {"display"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -26,7 +26,7 @@ def write(folder: Path, body: str, name: str = "script.py") -> Path:
 
 def start(script: Path, *args: str, **options) -> subprocess.Popen:
     """Run it in its folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
+    environment = {name: value for name, value in os.environ.items() if name != "WEFT_DIR"}  # it is beside the script
     return subprocess.Popen(
         [sys.executable, "-W", "error", script, *args],
         cwd=script.parent,

@@ -35,14 +35,6 @@ from weft.errors import (
 from weft.jobs import Backend
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Runs are kept in a folder of the test's own."""
-    monkeypatch.setenv("WEFT_DIR", str(tmp_path / "runs"))
-    monkeypatch.delenv("WEFT_BACKEND", raising=False)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def workers():
     with LocalExecutor(2) as executor:
@@ -558,7 +550,8 @@ def test_a_failure_of_many_lines_is_told_in_one(capfd):
     with pytest.raises(WorkflowError):
         schedule(call(fail, name="a"), backend="serial")
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.endswith("x ...")
+    assert "x ...; log: " in line
+    assert len(line) < 500
 
 
 def test_a_crash_fails_its_job_alone(workers):

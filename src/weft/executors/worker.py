@@ -27,11 +27,14 @@ An outcome is an int, a float or None as it is; bytes, which are a packed value;
 
 from __future__ import annotations
 
+import _thread
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from weft.executors.capture import Sink
     from weft.executors.segments import Segment
 
-__all__ = ["FORGET", "FUNCTION", "SETTING", "Config", "Setting", "Terminated", "Worker", "work"]
+__all__ = ["FORGET", "FUNCTION", "SETTING", "Config", "Setting", "Terminated", "Worker", "be_lenient", "work"]
 
 FUNCTION, SETTING, FORGET = range(3)
 
@@ -66,6 +69,24 @@ class Config(NamedTuple):
     initializer: bytes  #: packed (function, args), or nothing
     capture: str | None  #: None: output goes where it goes; "": into a file in memory; else the folder of log files
     show_locals: bool
+
+
+_lenient = False
+SPARED = 0.15  # seconds; the keeper kills after twice that
+
+
+def be_lenient(on: bool) -> None:
+    """Whether a task that runs when the executor dies may go on for a moment. Default: it is interrupted at once.
+
+    For a task whose outcome is recorded elsewhere: one that is about to end need not be run again.
+    """
+    global _lenient
+    _lenient = on
+
+
+def _terminate_later() -> None:
+    time.sleep(SPARED)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Terminated(SystemExit):
@@ -122,11 +143,21 @@ class Worker:
                 else:
                     self._run(message, files)
 
-    def terminate(self, *_: object) -> NoReturn:
+    def terminate(self, *_: object) -> None:
         """On SIGTERM; once, so that nothing interrupts the clean-up of a task."""
+        if _lenient and not self._terminated and self._is_orphan():
+            self._terminated = self.alert = True  # no further task is begun
+            _thread.start_new_thread(_terminate_later, ())
+            return
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._terminated = self.alert = True
         raise Terminated(128 + signal.SIGTERM)
+
+    def _is_orphan(self) -> bool:
+        """Whether the executor is gone."""
+        poll = select.poll()
+        poll.register(self.wire, 0)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
 
     def _in_child(self) -> None:
         # A child that a task forks is no worker. With the wire open in it, nobody would see that the worker is gone.

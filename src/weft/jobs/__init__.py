@@ -6,7 +6,9 @@
 * running:    `schedule`, `Run`, `Backend`
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.jobs.backends import Backend
@@ -35,33 +37,22 @@ __all__ = [
 ]
 
 # No module here has the name of a function that is in the table: the module would hide it.
-_HOME = {
-    "Backend": "backends",
-    "Job": "node",
-    "Plan": "prune",
-    "Run": "run",
-    "after": "declare",
-    "ancestors": "graph",
-    "cycles": "graph",
-    "ensure": "declare",
-    "job": "declare",
-    "leaves": "graph",
-    "roots": "graph",
-    "schedule": "launch",
-    "terminal_nodes": "graph",
-    "waitfor": "declare",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft.jobs' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"weft.jobs.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Backend": "backends",
+        "Job": "node",
+        "Plan": "prune",
+        "Run": "run",
+        "after": "declare",
+        "ancestors": "graph",
+        "cycles": "graph",
+        "ensure": "declare",
+        "job": "declare",
+        "leaves": "graph",
+        "roots": "graph",
+        "schedule": "launch",
+        "terminal_nodes": "graph",
+        "waitfor": "declare",
+    },
+)

@@ -165,6 +165,8 @@ class JobCall(_Sent):
         try:
             result = function(*args, **kwargs) if element is NO_ELEMENT else function(element, *args, **kwargs)
         except SystemExit as error:
+            if type(error) is not SystemExit:  # a worker's way of being stopped
+                raise
             # As for a script: 0 is a good end.
             if error.code not in (None, 0):
                 code = error.code if isinstance(error.code, int | str) else shorten(error.code)

@@ -97,7 +97,9 @@ class Driver:
         name: str,
     ) -> None:
         self.over = ThreadEvent()
-        self.interrupted = False
+        #: Called, in the scheduler's thread, when all is over, with why before its time, if so.
+        self.at_end: Callable[[str | None], object] = str
+        self._stopped: str | None = None
         self._plan = plan
         self._records = records
         self._places = places
@@ -134,7 +136,8 @@ class Driver:
 
     def cancel(self, *, interrupted: bool = False) -> None:
         """Cancel all that is not over; what runs is stopped, as far as that can be done."""
-        self.interrupted = self.interrupted or interrupted
+        if not self.over.is_set():
+            self._stopped = self._stopped or ("interrupted" if interrupted else "cancelled")
         # The last ones first: what comes after a cancelled job is cancelled, too, and not merely unreachable. What only
         # puts things together ends by itself, and after what it waits for; so the end of all stays the last.
         for future, unit in reversed(list(self._units.items())):
@@ -348,7 +351,7 @@ class Driver:
 
     def _end(self) -> None:
         try:
-            self._scribe.ended(self.interrupted)
+            self.at_end(self._stopped)
         except BaseException:  # noqa: BLE001 - those who wait are told in any case
             complain("cannot keep the end of a run")
         finally:

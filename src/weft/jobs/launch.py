@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.engine.states import State
-from weft.errors import ArgumentError, ChoiceError, DependencyNeverSatisfied
+from weft.errors import ArgumentError, ChoiceError
 from weft.jobs.backends import default_backend, open_backend
 from weft.jobs.bind import unbound
 from weft.jobs.call import JobCall
-from weft.jobs.driver import Driver
+from weft.jobs.earlier import Earlier
+from weft.jobs.facts import SKETCH, facts_of, records_of, sketched
+from weft.jobs.live import Live
+from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.prune import Plan, ordered
-from weft.jobs.records import Record, names_of
 from weft.jobs.run import Run
-from weft.jobs.scribe import Scribe, say
-
-if TYPE_CHECKING:
-    from weft.jobs.site import Site
 
 __all__ = ["schedule"]
 
@@ -43,7 +41,7 @@ def schedule(
         backend: where jobs run that do not say so themselves: ``"local"`` (worker processes on this machine),
             ``"threads"``, ``"serial"``, ``"dry"`` (nothing runs, the plan is printed), an executor, or an object with
             the methods of `weft.jobs.Backend`. Default: ``"local"``, or what the environment's WEFT_BACKEND says.
-        name: of the run, beside that of the script.
+        name: of the run, for people; and runs of one script with different names do not stand in each other's way.
         wait: return when the run is over (default); else at once, and the interpreter waits for the run at exit.
         raise_on_failure: raise at the end if jobs failed. Default: True.
         prune: leave out what is done. Default: True.
@@ -55,25 +53,43 @@ def schedule(
         ChoiceError: (a ValueError) an unknown backend, or resources that are not to be had.
         ConditionError: (a RuntimeError) a postcondition that raises.
         CycleError: (a ValueError) jobs that wait for each other.
+        RunInUse: (a RuntimeError) the script runs already, under this name and for these jobs.
+        StorageError: (an OSError) the run cannot be written down.
         WorkflowError: an ExceptionGroup with one `JobFailed` for each job, or element of an array, that failed.
     """
     _check(jobs, name)
     backend = default_backend() if backend is None else backend
     order = ordered(jobs)
     _refuse_unbound(order)
-    places = _Places(backend, backend_options)
-    try:
-        plan = Plan(jobs, prune=prune, order=order)
-        running = [part.job for part in plan if part.state is State.WANTED]
-        calls = places.calls(running, None)
-        if wait is False and places.work is not None:
+    with _Places(backend, backend_options) as places:
+        if wait is False and backend == "serial":
             raise ChoiceError('backend="serial" runs jobs in the thread that waits for them; leave wait=False out')
-        source = _Live(plan, places, calls, at_once=wait is False or not raise_on_failure, name=name or "run")
-    except BaseException:
-        places.close(wait=True, interrupted=False)
-        raise
-    run = Run(list(source.records.values()), source)
-    source.start()
+        named = Named(order)
+        sketch = SKETCH in os.environ  # for `weft graph`
+        with Earlier(named, [*dict.fromkeys(jobs)], name, fresh=fresh or sketch) as earlier:
+            plan = Plan(jobs, prune=prune, order=order, finished=earlier.finished, known=earlier.known)
+            running = [part.job for part in plan if part.state is State.WANTED]
+            calls = places.calls(running)
+            earlier.look_at(running)
+            records = records_of(plan, named, earlier)
+            if sketch:
+                sketched(facts_of(plan, records, earlier, backend))
+            folder = earlier.open(name)
+            folder.write_facts(facts_of(plan, records, earlier, backend))
+            source = Live(
+                folder,
+                plan,
+                records,
+                calls,
+                earlier.marks.place,
+                places,
+                at_once=wait is False or not raise_on_failure,
+                how="taken over" if earlier.resumed else "started",
+            )
+            run = Run(list(records.values()), source)
+            source.start()
+            earlier.keep()
+            places.keep()
     if wait is not False:
         run.wait(raise_on_failure=raise_on_failure)
     return run
@@ -98,14 +114,26 @@ def _refuse_unbound(jobs: Iterable[AnyJob]) -> None:
 
 
 class _Places:
-    """The backends of one run."""
+    """The backends of one run. Leaving the `with` block closes them, unless they are to be kept."""
 
     def __init__(self, backend: Any, options: Mapping[str, Any]) -> None:
         self._backend = backend
-        self._opened: dict[Any, Any] = {backend: open_backend(backend, options)}
+        self._opened: list[tuple[Any, Any]] = [(backend, open_backend(backend, options))]
         self.of: dict[AnyJob, Any] = {}
+        self._kept = False
 
-    def calls(self, jobs: Iterable[AnyJob], site: Site | None) -> dict[AnyJob, JobCall]:
+    def __enter__(self) -> _Places:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._kept:
+            self.close(wait=True, interrupted=False)
+
+    def keep(self) -> None:
+        """The run has begun."""
+        self._kept = True
+
+    def calls(self, jobs: Iterable[AnyJob]) -> dict[AnyJob, JobCall]:
         """What is sent for each of these jobs, checked by the backend that it goes to; one for all that are alike."""
         calls: dict[AnyJob, JobCall] = {}
         alike: dict[Any, JobCall] = {}
@@ -117,7 +145,7 @@ class _Places:
             call = alike.get(key)
             if call is None:
                 env = tuple(job.spec.env.items())
-                call = alike[key] = JobCall(job.function, job.conditions, env, retries, site)
+                call = alike[key] = JobCall(job.function, job.conditions, env, retries)
             place.check(job, call)
             calls[job] = call
         return calls
@@ -125,92 +153,18 @@ class _Places:
     @property
     def work(self) -> Any:
         """What the thread that waits has to do meanwhile, if anything."""
-        found = [place.work for place in self._opened.values() if getattr(place, "work", None) is not None]
+        found = [place.work for _, place in self._opened if getattr(place, "work", None) is not None]
         return found[0] if found else None
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         """No more jobs come."""
-        for place in self._opened.values():
+        for _, place in self._opened:
             place.close(wait=wait, interrupted=interrupted)
 
     def _place(self, job: AnyJob) -> Any:
         backend = self._backend if job.spec.backend is None else job.spec.backend
-        if backend not in self._opened:
-            self._opened[backend] = open_backend(backend, {}, f"@job of {job.name}")
-        return self._opened[backend]
-
-
-class _Live:
-    """A run that goes on in this process."""
-
-    path: Path | None = None
-
-    def __init__(self, plan: Plan, places: _Places, calls: dict[AnyJob, JobCall], *, at_once: bool, name: str) -> None:
-        self.name = name
-        self.records = _records(plan)
-        self._places = places
-        self._scribe = _Closing(at_once=at_once, places=places)
-        self._driver = Driver(plan, self.records, places.of, calls, lambda job, place: b"", self._scribe, name)
-
-    def start(self) -> None:
-        try:
-            self._driver.start()
-        except BaseException:
-            self._driver.cancel()
-            self._places.close(wait=True, interrupted=True)
-            raise
-
-    def wait(self, timeout: float | None) -> bool:
-        try:
-            if timeout is None and self._places.work is not None:
-                self._places.work(self._driver.over)
-            if not self._driver.over.wait(timeout):
-                return False
-        except KeyboardInterrupt:
-            self._interrupted()
-            raise
-        self._places.close(wait=True, interrupted=False)
-        return True
-
-    def cancel(self) -> None:
-        self._driver.cancel()
-        self._places.close(wait=False, interrupted=True)
-        self._driver.over.wait()
-        self._places.close(wait=True, interrupted=True)
-
-    def _interrupted(self) -> None:
-        before = sum(record.state.is_end for record in self.records.values())
-        self._driver.cancel(interrupted=True)
-        self._places.close(wait=False, interrupted=True)
-        self._driver.over.wait()
-        self._places.close(wait=True, interrupted=True)
-        ended = sum(record.state is State.CANCELLED for record in self.records.values())
-        say(f"weft: run {self.name} interrupted: {ended} of {len(self.records)} jobs cancelled, {before} were over")
-
-    def log_path(self, record: Record, place: int | None) -> Path | None:
-        return None
-
-
-class _Closing(Scribe):
-    def __init__(self, *, at_once: bool, places: _Places) -> None:
-        super().__init__(at_once=at_once)
-        self._places = places
-
-    def ended(self, interrupted: bool) -> None:
-        super().ended(interrupted)
-        self._places.close(wait=False, interrupted=False)
-
-
-def _records(plan: Plan) -> dict[AnyJob, Record]:
-    records: dict[AnyJob, Record] = {}
-    for part, name in zip(plan, names_of(plan.order), strict=True):
-        job = part.job
-        record = Record(job, name, name, job.elements, range(1) if job.left is None else job.left)
-        record.whole = part.state
-        running = set(part.places) if part.state is State.WANTED else ()
-        other = part.state if part.state is not State.WANTED else State.UP_TO_DATE
-        record.states = {place: State.WANTED if place in running else other for place in record.places}
-        if part.state is State.UNREACHABLE:
-            record.why = DependencyNeverSatisfied(part.why)
-        records[job] = record
-    return records
+        for known, place in self._opened:
+            if known is backend or (isinstance(known, str) and known == backend):
+                return place
+        self._opened.append((backend, open_backend(backend, {}, f"@job of {job.name}")))
+        return self._opened[-1][1]

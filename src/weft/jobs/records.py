@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.states import State
 from weft.errors import DependencyNeverSatisfied, JobFailed, UnknownValueError
 from weft.jobs.conditions import titled
+from weft.jobs.past import NOT_KNOWN
 
 if TYPE_CHECKING:
     from weft.jobs.node import Job
 
-__all__ = ["Record", "names_of"]
+__all__ = ["Record"]
 
 
 class Record:
@@ -27,12 +28,13 @@ class Record:
         places: of those of them that belong to the run; a job without an array has the place 0.
         states: by place.
         whole: the state of an array as a whole, and of a job without one; while an array runs, see `state`.
-        values: the results that are known, by place.
+        values: the results that this run has brought, by place.
+        past: says what earlier runs know of the result at a place, or NOT_KNOWN.
         failures: by place; under None that of an array as a whole.
         why: it, or one of its places, was never reached; or the future that says so.
     """
 
-    __slots__ = ("elements", "failures", "job", "key", "name", "places", "states", "values", "whole", "why")
+    __slots__ = ("elements", "failures", "job", "key", "name", "past", "places", "states", "values", "whole", "why")
 
     def __init__(
         self, job: Job[..., Any] | None, name: str, key: str, elements: Sequence[Any] | None, places: Sequence[int]
@@ -45,6 +47,7 @@ class Record:
         self.states: dict[int, State] = {}
         self.whole = State.IDLE
         self.values: dict[int, Any] = {}
+        self.past: Callable[[int], Any] | None = None
         self.failures: dict[int | None, JobFailed] = {}
         self.why: BaseException | Future[Any] | None = None
 
@@ -128,8 +131,18 @@ class Record:
     def known(self) -> Any:
         """What is known of the result, None in the place of what is not."""
         if self.elements is None:
-            return self.values.get(0)
-        return [self.values.get(place) for place in self.places]
+            return self._value(0)
+        return [self._value(place) for place in self.places]
+
+    def _value(self, place: int) -> Any:
+        if place not in self.values:
+            value = NOT_KNOWN if self.past is None else self.past(place)
+            self.values[place] = None if value is NOT_KNOWN else value
+        return self.values[place]
+
+    def where(self, place: int | None) -> int | None:
+        """The place, as the run's folder has it: None for a job without an array."""
+        return None if self.elements is None else place
 
 
 def _same(key: Any, element: Any) -> bool:
@@ -137,18 +150,3 @@ def _same(key: Any, element: Any) -> bool:
         return bool(key == element)
     except Exception:  # noqa: BLE001 - a comparison is somebody's code
         return False
-
-
-def names_of(jobs: Iterable[Job[..., Any]]) -> list[str]:
-    """The names of jobs, each only once: where several have one name, the later ones have a number after it."""
-    taken: set[str] = set()
-    counts: dict[str, int] = {}
-    found = []
-    for job in jobs:
-        name = job.name
-        while name in taken:
-            counts[job.name] = counts.get(job.name, 1) + 1
-            name = f"{job.name}-{counts[job.name]}"
-        taken.add(name)
-        found.append(name)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,24 @@ class Run:
         for record in records:
             self._by_name[record.name] = record
             self._by_name.setdefault(record.key, record)
+
+    @classmethod
+    def load(cls, run: str | os.PathLike[str]) -> Run:
+        """A run of another process, or of an earlier time. Its jobs are given by their names.
+
+        Args:
+            run: the path of its folder; its name, or a part of it that no other run has in its name; ``"-1"`` for the
+                last one.
+
+        Raises:
+            ChoiceError: (a ValueError) there is none, or several.
+            StorageError: (an OSError) it cannot be read, or not be trusted.
+        """
+        from weft.jobs.loaded import Loaded
+        from weft.rundir import find_run
+
+        source = Loaded(find_run(run))
+        return cls(source.records, source)
 
     @property
     def name(self) -> str:
@@ -214,4 +233,4 @@ def _standing(record: Record) -> str:
         text += f": {one_line(str(failures[0]) if cause is None else told(cause))}"
     elif record.state.name == "UNREACHABLE":
         text += f": {one_line(str(record.reason()))}"
-    return text
+    return str(text)

@@ -1,60 +1,160 @@
-"""Keeps what happens in a run, and tells of failures."""
+"""Writes down what happens in a run, and tells of failures."""
 
 from __future__ import annotations
 
-import concurrent.futures
+import json
+import logging
+import os
+import socket
 import sys
+import time as clock
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.engine.states import State
-from weft.errors import JobFailed, RemoteTraceback, told
-from weft.payload.failures import OURS
+from weft.errors import JobFailed, RemoteTraceback, StorageError, told
+from weft.jobs.site import ABOVE, Unrecorded, forget, recorder
+from weft.payload import pack, pack_failure, traceback_of
+from weft.rundir import Crew, Journal, RunFolder, keep_log, log_path
 
 if TYPE_CHECKING:
+    from weft.engine.states import State
     from weft.jobs.records import Record
 
-__all__ = ["Scribe", "one_line", "say", "traceback_of"]
+__all__ = ["CANCEL", "Scribe", "one_line", "say", "shown"]
 
-ABOVE = (OURS, concurrent.futures.__path__[0])
+LOGGER = logging.getLogger("weft")
 LONGEST = 300  # characters of an exception's text that are told in one line
+TAIL = 16 * 1024  # bytes of a log in which its failure is looked for
+CANCEL = "cancel"  # a file in the run's folder: somebody has asked for the end of the run
 
 
 class Scribe:
     """Is told all by the scheduler's thread, before anybody else is.
 
     Args:
+        folder: of the run; its driver is this process.
+        crew: the worker processes.
         at_once: whether the traceback of a failed job is printed when it fails; else that is one line, since the
             traceback comes at the end.
     """
 
-    def __init__(self, *, at_once: bool) -> None:
+    def __init__(self, folder: RunFolder, crew: Crew, *, at_once: bool) -> None:
         self.at_once = at_once
+        self._folder = folder
+        self._crew = crew
+        self._journal: Journal | None = Journal(folder.journal)
+
+    def began(self, how: str) -> None:
+        """The run goes on from here: it is ``"started"``, or ``"taken over"``."""
+        self._line(self._of_run(how))
 
     def state(self, time: float, record: Record, place: int | None, state: State, detail: str) -> None:
         """A job, or the element at a place of it, has come to this state."""
-
-    def failed(self, failure: JobFailed, record: Record, place: int | None) -> JobFailed:
-        """It has failed; returns the failure, with its log."""
-        if failure.__cause__ is not None:
-            _trim(failure.__cause__)
-        self._tell(failure)
-        return failure
+        element = "" if record.elements is None or place is None else f'"i":{place},'
+        why = f',"detail":{json.dumps(detail)}' if detail else ""
+        # Put together by hand: a key needs no quoting, and there are two of these for each job.
+        self._line(f'{{"t":{time:.6f},"job":"{record.key}",{element}"state":"{state.value}"{why}}}')
 
     def result(self, record: Record, place: int, value: Any) -> Any:
         """This has come back from it; returns its result."""
-        return value
+        if type(value) is not Unrecorded:
+            return value
+        run = str(self._folder.path)
+        try:
+            # Who recorded nothing gave no fingerprint, so a later run does not build upon this one.
+            recorder(run).record(record.key, record.where(place), ok=True, payload=pack(value.value))
+        except Exception as error:  # noqa: BLE001 - a full disk, or a __reduce__ of the user's
+            LOGGER.warning(
+                "the result of %s is not kept for later runs: %s; %s", record.title(place), value.why, told(error)
+            )
+        return value.value
 
-    def ended(self, interrupted: bool) -> None:
-        """All is over."""
+    def failed(self, failure: JobFailed, record: Record, place: int | None) -> JobFailed:
+        """It has failed; returns the failure, with its log."""
+        error = failure.__cause__
+        where = record.where(place)
+        if error is not None:
+            _trim(error)
+        try:
+            self._keep_output(record.key, where)
+            failure.log = self._log(record.key, where, failure, error)
+        except (StorageError, OSError) as obstacle:
+            LOGGER.warning("the log of %s cannot be written: %s", record.title(place), obstacle)
+        self._tell(failure)
+        try:
+            payload = pack_failure(error or failure, traceback=_text(error or failure))
+            recorder(str(self._folder.path)).record(record.key, where, ok=False, payload=payload)
+        except StorageError as obstacle:
+            LOGGER.warning("the failure of %s is not recorded: %s", record.title(place), obstacle)
+        return failure
+
+    def ended(self, how: str) -> None:
+        """All is over: the run is ``"finished"``, ``"cancelled"`` or ``"interrupted"``."""
+        if how == "interrupted" and (self._folder.path / CANCEL).exists():
+            how = "cancelled"
+        for place in self._crew.left():
+            try:
+                keep_log(self._folder.path, place.key, place.place, place.out)
+            except (StorageError, OSError) as error:
+                LOGGER.warning("a log cannot be kept: %s", error)
+        self._line(self._of_run(how))
+
+    def close(self) -> None:
+        """Nothing of the run is under way any more."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        self._crew.disband()
+        forget(str(self._folder.path))
+        self._folder.unlock()
+
+    def _of_run(self, how: str) -> str:
+        host = json.dumps(socket.gethostname())
+        return f'{{"t":{clock.time():.6f},"run":"{how}","pid":{os.getpid()},"host":{host}}}'
+
+    def _line(self, line: str) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.write_line(line)
+        except StorageError as error:
+            LOGGER.warning("what happens in run %s is not written down any more: %s", self._folder.name, error)
+            self._journal.close()
+            self._journal = None
+
+    def _keep_output(self, key: str, place: int | None) -> None:
+        """What a worker had written that has died at it."""
+        left = self._crew.at(key, place)
+        if left is None:
+            return
+        text = left.out.read_bytes().decode(errors="replace")
+        keep_log(self._folder.path, key, place, left.out)
+        if sys.stdout is not None:
+            sys.stdout.write(text)
+
+    def _log(self, key: str, place: int | None, failure: JobFailed, error: BaseException | None) -> Path:
+        """The log, which says in any case what went wrong: what a worker could not tell is added here."""
+        from weft.rundir import append_to, make_folder
+
+        path = log_path(self._folder.path, key, place)
+        make_folder(path.parent)
+        kind = type(error or failure).__name__
+        with open(append_to(path), "ab") as file:
+            size = file.tell()
+            with path.open("rb") as before:
+                before.seek(max(0, size - TAIL))
+                if kind.encode() not in before.read():
+                    file.write((_text(error or failure) + "\n").encode(errors="backslashreplace"))
+        return path
 
     def _tell(self, failure: JobFailed) -> None:
         error = failure.__cause__
-        log = "" if failure.log is None else f"; log: {failure.log}"
+        log = "" if failure.log is None else f"; log: {shown(str(failure.log))}"
         if self.at_once and error is not None:
-            text = f"{traceback_of(error)}\nweft: {failure.args[0].partition(': ')[0]}{log}"
+            title = str(failure).partition(" failed: ")[0]
+            say(f"{_text(error)}\nweft: {title} failed{log}")
         else:
-            text = f"weft: {one_line(str(failure))}{log}"
-        say(text)
+            say(f"weft: {one_line(str(failure))}{log}")
 
 
 def say(text: str) -> None:
@@ -69,16 +169,22 @@ def say(text: str) -> None:
         pass
 
 
-def traceback_of(error: BaseException) -> str:
-    """The traceback of a job's exception, as text, from the user's function on."""
+def one_line(text: str) -> str:
+    """The first line of a text, and not too much of it."""
+    line, newline, _ = text.partition("\n")
+    return line if not newline and len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+
+
+def shown(text: str) -> str:
+    """A name or path for a message of one line: quoted where it would break it."""
+    return text if text.isprintable() else repr(text)
+
+
+def _text(error: BaseException) -> str:
+    """Its traceback, where there is one; what is weft's own says it all in one line."""
     if isinstance(error.__cause__, RemoteTraceback):
         return str(error.__cause__).strip("\n")
-    from traceback import format_exception
-
-    try:
-        return "".join(format_exception(error)).rstrip("\n")
-    except BaseException:  # noqa: BLE001 - attributes of exceptions are somebody's code
-        return told(error)
+    return traceback_of(error, skip=ABOVE)
 
 
 def _trim(error: BaseException) -> None:
@@ -88,9 +194,3 @@ def _trim(error: BaseException) -> None:
         traceback = traceback.tb_next
     if traceback is not None:  # nothing but ours: then it is of interest
         error.__traceback__ = traceback
-
-
-def one_line(text: str) -> str:
-    """The first line of a text, and not too much of it."""
-    line, newline, _ = text.partition("\n")
-    return line if not newline and len(line) <= LONGEST else f"{line[:LONGEST]} ..."

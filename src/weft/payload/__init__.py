@@ -1,7 +1,7 @@
 """What crosses a process border: values, calls and failures, as bytes.
 
 * values:   `pack`, `pack_apart` (large buffers beside the stream), `unpack`, `by_value` (for a ``__reduce__``)
-* failures: `pack_failure`, `unpack_failure`: an exception and its traceback
+* failures: `pack_failure`, `unpack_failure`, `traceback_of`: an exception and its traceback
 * blame:    `culprit`, `unpackable_arguments`: which part of a value it is that cannot travel; `call_name`
 
 Importing it costs little: workers do so before they start. Blame is imported when there is some.
@@ -10,7 +10,7 @@ Importing it costs little: workers do so before they start. Blame is imported wh
 from typing import TYPE_CHECKING
 
 from weft.lazy import lazily
-from weft.payload.failures import pack_failure, unpack_failure
+from weft.payload.failures import pack_failure, traceback_of, unpack_failure
 from weft.payload.names import call_name
 from weft.payload.packing import by_value, pack, pack_apart, unpack
 
@@ -24,6 +24,7 @@ __all__ = [
     "pack",
     "pack_apart",
     "pack_failure",
+    "traceback_of",
     "unpack",
     "unpack_failure",
     "unpackable_arguments",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from traceback import TracebackException
     from types import FrameType
 
-__all__ = ["OURS", "pack_failure", "unpack_failure"]
+__all__ = ["OURS", "pack_failure", "traceback_of", "unpack_failure"]
 
 OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # the folder of weft, as its code objects have it
 
@@ -21,7 +21,13 @@ WITH_LOCALS = 20  # innermost frames that are shown with their variables
 VARIABLES = 50  # of a frame
 
 
-def pack_failure(error: BaseException, *, show_locals: bool | None = None, skip: str | tuple[str, ...] = OURS) -> bytes:
+def pack_failure(
+    error: BaseException,
+    *,
+    show_locals: bool | None = None,
+    skip: str | tuple[str, ...] = OURS,
+    traceback: str | None = None,
+) -> bytes:
     """An exception as bytes for `unpack_failure`, with the text of its traceback. Never raises.
 
     A SystemExit goes as TaskExited; what cannot be packed, or not unpacked again, will be a RemoteError.
@@ -31,14 +37,21 @@ def pack_failure(error: BaseException, *, show_locals: bool | None = None, skip:
         show_locals: whether the traceback shows local variables, shortened. Default: what the environment's
             ``WEFT_TRACEBACK_LOCALS`` says.
         skip: the frames above the user's function are left out of the traceback: those of files whose path begins so.
+        traceback: its traceback, where that is known already.
     """
-    if show_locals is None:
-        show_locals = os.environ.get("WEFT_TRACEBACK_LOCALS", "0") not in ("", "0")
-    traceback = _cut(_traceback_of(error, show_locals, skip))
+    if traceback is None:
+        traceback = traceback_of(error, show_locals=show_locals, skip=skip)
     if isinstance(error, SystemExit):
         error = _exited(error)
     packed, obstacle = _packed(error)
     return pack((packed, obstacle, _name_of(type(error)), _text_of(error), traceback))
+
+
+def traceback_of(error: BaseException, *, show_locals: bool | None = None, skip: str | tuple[str, ...] = OURS) -> str:
+    """The traceback of an exception as text, from the user's function on; see `pack_failure`. Never raises."""
+    if show_locals is None:
+        show_locals = os.environ.get("WEFT_TRACEBACK_LOCALS", "0") not in ("", "0")
+    return _cut(_traceback_of(error, show_locals, skip))
 
 
 def unpack_failure(data: bytes | bytearray | memoryview) -> BaseException:

@@ -3,28 +3,37 @@
 * `RunFolder`, `find_run`, `latest_run`, `all_runs`: folders of runs, and who drives them
 * `Journal`, `read_journal`: what happened
 * `Recorder`, `read_outcomes`, `Outcome`: what jobs returned
+* `Crew`, `Member`, `dismiss`, `log_path`, `keep_log`: the processes that work for a driver, and what jobs wrote
 * `safe_name`, `make_folder`, `append_to`, `write_atomic`: names and modes; signatures are in `weft.rundir.seal`
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazily
 
 if TYPE_CHECKING:
+    from weft.rundir.crew import Crew, Member, dismiss, keep_log, log_path
     from weft.rundir.folder import Driver, RunFolder, all_runs, find_run, latest_run
     from weft.rundir.journal import Journal, read_journal
     from weft.rundir.outcomes import Outcome, Recorder, read_outcomes, task_folder
     from weft.rundir.place import append_to, home, make_folder, safe_name, write_atomic
 
 __all__ = [
+    "Crew",
     "Driver",
     "Journal",
+    "Member",
     "Outcome",
     "Recorder",
     "RunFolder",
     "all_runs",
     "append_to",
+    "dismiss",
     "find_run",
     "home",
+    "keep_log",
     "latest_run",
+    "log_path",
     "make_folder",
     "read_journal",
     "read_outcomes",
@@ -33,35 +42,29 @@ __all__ = [
     "write_atomic",
 ]
 
-_HOME = {
-    "Driver": "folder",
-    "Journal": "journal",
-    "Outcome": "outcomes",
-    "Recorder": "outcomes",
-    "RunFolder": "folder",
-    "all_runs": "folder",
-    "append_to": "place",
-    "find_run": "folder",
-    "home": "place",
-    "latest_run": "folder",
-    "make_folder": "place",
-    "read_journal": "journal",
-    "read_outcomes": "outcomes",
-    "safe_name": "place",
-    "task_folder": "outcomes",
-    "write_atomic": "place",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'weft.rundir' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"weft.rundir.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Crew": "crew",
+        "Driver": "folder",
+        "Journal": "journal",
+        "Member": "crew",
+        "Outcome": "outcomes",
+        "Recorder": "outcomes",
+        "RunFolder": "folder",
+        "all_runs": "folder",
+        "append_to": "place",
+        "dismiss": "crew",
+        "find_run": "folder",
+        "home": "place",
+        "keep_log": "crew",
+        "latest_run": "folder",
+        "log_path": "crew",
+        "make_folder": "place",
+        "read_journal": "journal",
+        "read_outcomes": "outcomes",
+        "safe_name": "place",
+        "task_folder": "outcomes",
+        "write_atomic": "place",
+    },
+)

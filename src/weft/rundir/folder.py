@@ -68,8 +68,7 @@ class RunFolder:
         """
         runs = make_folder(home(create=True) / "runs")
         while True:
-            when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            path = runs / f"{when}-{safe_name(name)}-{os.urandom(2).hex()}"
+            path = runs / f"{_stamp(time.time())}-{safe_name(name)}-{os.urandom(2).hex()}"
             if not path.exists():
                 break
         run = cls(make_folder(path))
@@ -166,6 +165,26 @@ class RunFolder:
                 return driver is not None and not driver.is_gone()
         return False
 
+    def last_change(self) -> float:
+        """When something happened in it last, in seconds since the epoch."""
+        for path in (self.journal, self.path / "run.json", self.path):
+            try:
+                return path.stat().st_mtime
+            except OSError:
+                continue
+        return 0.0
+
+    def size(self) -> int:
+        """Bytes of all files in it."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                try:
+                    total += os.lstat(os.path.join(folder, name)).st_size
+                except OSError:  # it has just been removed
+                    continue
+        return total
+
     def remove(self) -> None:
         """Delete it with all that is in it. Raises RunInUse while its driver lives, StorageError."""
         if self.is_live():
@@ -258,6 +277,11 @@ def latest_run(identity: str) -> RunFolder | None:
     check_folder(path.parent)
     check_folder(path)
     return RunFolder(path)
+
+
+def _stamp(seconds: float) -> str:
+    """UTC, to the millisecond: names in order are runs in order."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
 
 
 def _hash(identity: str) -> str:

@@ -122,10 +122,16 @@ def safe_name(text: str) -> str:
 # Files -----------------------------------------------------------------------------------------------------
 
 
-def open_new(path: Path) -> int:
-    """Open a file that is not there yet, for writing at its end. Raises FileExistsError, or StorageError."""
+def open_new(path: Path, *, at_its_end: bool = True) -> int:
+    """Open a file that is not there yet, for writing. Raises FileExistsError, or StorageError.
+
+    Args:
+        path: of the file.
+        at_its_end: whatever is written, even by another process, is added to what is there.
+    """
+    append = os.O_APPEND if at_its_end else 0
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
+        file = os.open(path, os.O_WRONLY | append | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
     except FileExistsError:
         raise
     except OSError as error:

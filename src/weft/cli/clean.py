@@ -1,0 +1,50 @@
+"""``weft clean``: delete old runs."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("clean", short_help="delete old runs")
+@click.option("--older", default="7d", metavar="TIME", show_default=True, help="such as 7d, 12h, 30m: older than this.")
+@click.option("--commit", is_flag=True, help="delete them; without this they are listed only.")
+def command(older: str, commit: bool) -> None:
+    """Delete runs that are older than a time, with their results and logs.
+
+    Without --commit nothing is deleted, and what would be is listed. A run that goes on is never deleted. Files that
+    jobs made elsewhere stay.
+
+    \b
+      weft clean                       what is older than a week
+      weft clean --older 1d --commit   delete what is older than a day
+    """
+    from weft.cli.words import age, counted
+    from weft.errors import UserError
+    from weft.resources import Resources
+    from weft.rundir import all_runs
+
+    try:
+        limit = 0.0 if older in ("0", "0s", "0d") else Resources.read("clean", time=older).time or 0.0
+    except UserError:
+        raise click.BadParameter(f"{older!r} is no time such as 7d, 12h or 30m", param_hint="--older") from None
+    now = time.time()
+    old = [run for run in reversed(all_runs()) if now - run.last_change() >= limit and not run.is_live()]
+    wide = max((len(run.name) for run in old), default=0)
+    total = 0
+    for run in old:
+        size = run.size()
+        total += size
+        click.echo(f"{run.name:<{wide}}  {size / 1e6:8.1f} MB  {age(now - run.last_change())}")
+        if commit:
+            run.remove()
+    count = len(old)
+    if not count:
+        click.echo(f"no runs that are over are older than {older}")
+    elif commit:
+        click.echo(f"{counted(count, 'run')} deleted, {total / 1e6:.1f} MB")
+    else:
+        click.echo(f"{counted(count, 'run')}, {total / 1e6:.1f} MB; to delete: weft clean --older {older} --commit")

@@ -1,0 +1,142 @@
+"""A run as its folder tells it, in one pass over its events: for a table, not for results."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weft.engine.states import State
+from weft.errors import ChoiceError
+from weft.rundir import RunFolder, read_journal
+
+__all__ = ["SeenJob", "View", "counted_states"]
+
+ENDS = {"finished", "cancelled", "interrupted"}
+
+
+class SeenJob:
+    """One job of a run."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self.key = str(said["key"])
+        self.name = str(said["name"])
+        self.state = State(said["state"])
+        self.detail = str(said.get("why", ""))
+        self.edges: list[tuple[str, str]] = [(key, status) for key, status in said.get("edges", ())]
+        self.wait_for = str(said.get("wait_for", "all"))
+        self.elements: Sequence[Any] | None = _elements(said.get("elements"))
+        self.places: Sequence[int] = said.get("left", range(len(self.elements)) if self.elements is not None else (0,))
+        runs = set(said.get("places", self.places)) if self.state is State.WANTED else set()
+        done = State.UP_TO_DATE if self.state is State.WANTED else self.state
+        self.states = {place: State.WANTED if place in runs else done for place in self.places}
+        self.began: float | None = None
+        self.ended: float | None = None
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """One event of it."""
+        state, place = State(event["state"]), event.get("i")
+        if self.elements is not None and place is not None:
+            self.states[place] = state
+            if self.state is State.WANTED and state is not State.WANTED:
+                self.state = State.RUNNING
+        else:
+            self.state = state
+            if self.elements is None:
+                self.states[0] = state
+        if state is State.RUNNING and self.began is None:
+            self.began = event["t"]
+        if state.is_end:
+            self.ended = event["t"]
+        if event.get("detail"):
+            self.detail = str(event["detail"])
+
+    def place_of(self, text: str) -> int:
+        """The place of an element, as a user writes it."""
+        assert self.elements is not None
+        for place, element in enumerate(self.elements):
+            if str(element) == text:
+                return place
+        shown = ", ".join(str(element) for element in self.elements[:5]) + (", ..." if len(self.elements) > 5 else "")
+        raise ChoiceError(f"{self.name} has no element {text!r}; its elements are: {shown}")
+
+    def seconds(self, now: float) -> float | None:
+        """How long it has been running, or ran."""
+        if self.began is None:
+            return None
+        return (self.ended if self.state.is_end and self.ended is not None else now) - self.began
+
+
+class View:
+    """A run.
+
+    Attributes:
+        how: ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"`` (by Ctrl-C), or ``"cut short"``: its
+            driver is gone, and has said nothing.
+        jobs: by key, in topological order.
+        began, changed: seconds since the epoch.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.facts = folder.facts()
+        self.jobs = {job["key"]: SeenJob(job) for job in self.facts.get("jobs", ())}
+        self.began = float(self.facts.get("created", folder.last_change()))
+        self.changed = self.began
+        live = folder.is_live()  # before its events are read: what ends in between is seen there
+        last = ""
+        for event in read_journal(folder.journal):
+            self.changed = event.get("t", self.changed)
+            if "run" in event:
+                last = event["run"]
+            elif event.get("job") in self.jobs:
+                self.jobs[event["job"]].take(event)
+        self.how = last if last in ENDS else "running" if live else "cut short"
+
+    def seconds(self) -> float:
+        """How long it has been going on, or went on."""
+        return (time.time() if self.how == "running" else self.changed) - self.began
+
+    def job(self, text: str) -> SeenJob:
+        """A job by its name, or the key that its files have."""
+        found = [job for job in self.jobs.values() if text in (job.name, job.key)]
+        if found:
+            return found[0]
+        from difflib import get_close_matches
+
+        names = [job.name for job in self.jobs.values()]
+        near = get_close_matches(text, names, n=3)
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"there are: {_listed(names)}"
+        raise ChoiceError(f"run {self.name} has no job {text!r}; {hint}")
+
+    def why(self, job: SeenJob) -> str:
+        """Why a job that waits does, or what went wrong with one that failed; one line, perhaps empty."""
+        if job.state is State.WANTED:
+            waiting = [(self.jobs[key], status) for key, status in job.edges if key in self.jobs]
+            names = [
+                f"{dep.name} ({dep.state.value})" if status == "success" else f"{status} of {dep.name}"
+                for dep, status in waiting
+                if not dep.state.is_end
+            ]
+            if names:
+                return f"waits for {' or '.join(names[:3]) if job.wait_for == 'any' else ', '.join(names[:3])}" + (
+                    f" and {len(names) - 3} more" if len(names) > 3 else ""
+                )
+            return "waits for a free place" if self.how == "running" else ""
+        return " ".join(job.detail.split())
+
+
+def counted_states(jobs: Sequence[SeenJob]) -> str:
+    """Such as ``2 succeeded, 1 failed``."""
+    counts = Counter(job.state for job in jobs)
+    return ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+
+
+def _elements(told: Any) -> Sequence[Any] | None:
+    return range(*told["range"]) if isinstance(told, dict) else told
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -1,0 +1,1 @@
+"""What people look at: pictures of graphs. It reads what it is given, and runs nothing."""

@@ -1,0 +1,132 @@
+"""A run as it is written down, for whoever comes later or from another process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from weft.engine.states import State
+from weft.errors import DeadlockError, DependencyNeverSatisfied, JobFailed, RunInUse, told
+from weft.jobs.facts import records_told
+from weft.jobs.past import Past, is_over
+from weft.jobs.records import Record
+from weft.jobs.scribe import CANCEL
+from weft.payload import unpack_failure
+from weft.rundir import RunFolder, log_path, read_journal, write_atomic
+
+__all__ = ["Loaded"]
+
+LOOK = 0.1  # seconds between looks at a run of another process
+
+
+class Loaded:
+    """Reads a run; what has been read is as of that moment, until `wait` or `cancel` read it again."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.name = folder.name
+        self.path: Path | None = folder.path
+        self._folder = folder
+        self.records = records_told(folder.facts())
+        self._read()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return when the run is over, or False after so many seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not is_over(self._folder):
+            if not self._folder.is_live() and not is_over(self._folder):
+                raise DeadlockError(
+                    f"run {self.name} does not go on: its driver is gone; run its script again, and it is taken over"
+                )
+            left = LOOK if end is None else end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(LOOK, left))
+        self._read()
+        return True
+
+    def cancel(self) -> None:
+        """Have its driver cancel what is not over; return when the run is."""
+        driver = self._folder.driver()
+        if is_over(self._folder):
+            return
+        write_atomic(self._folder.path / CANCEL, b"")
+        if driver is not None and self._folder.is_live():
+            if driver.host != socket.gethostname():
+                raise RunInUse(
+                    f"run {self.name} is driven by process {driver.pid} on {driver.host}; cancel it there",
+                    run=self.name,
+                    host=driver.host,
+                    pid=driver.pid,
+                )
+            os.kill(driver.pid, signal.SIGINT)
+            while self._folder.is_live():
+                time.sleep(LOOK)
+        self._read()
+
+    def log_path(self, record: Record, place: int | None) -> Path | None:
+        """The file with what a job or an element wrote, if it wrote anything."""
+        path = log_path(self._folder.path, record.key, record.where(place))
+        return path if path.exists() else None
+
+    def _read(self) -> None:
+        """Put into the records what has happened."""
+        past = Past(self._folder)
+        by_key = {record.key: record for record in self.records}
+        for event in read_journal(self._folder.journal):
+            record = by_key.get(event.get("job", ""))
+            if record is not None:
+                _take(record, event)
+        for record in self.records:
+            self._recorded(record, past)
+
+    def _recorded(self, record: Record, past: Past) -> None:
+        """What was recorded of a job: results, failures, and ends that its driver did not live to hear of."""
+        record.past = lambda place: past.value(record.key, record.where(place))
+        for place in (None, *record.places) if record.elements is not None else (0,):
+            outcome = past.outcomes.get((record.key, record.where(place) if place is not None else None))
+            if outcome is None:
+                continue
+            if outcome.ok and place is not None and not record.states[place].is_end:
+                record.states[place] = State.SUCCEEDED
+                if record.elements is None:
+                    record.whole = State.SUCCEEDED
+            elif not outcome.ok and place not in record.failures:
+                state = record.whole if place is None else record.states[place]
+                if state is State.FAILED:
+                    record.failures[place] = self._failure(record, place, outcome)
+        if record.elements is not None and record.whole is State.WANTED and record.places:
+            ended = all(state.is_end for state in record.states.values())
+            record.whole = record.end() if ended else record.whole
+
+    def _failure(self, record: Record, place: int | None, outcome: Any) -> JobFailed:
+        try:
+            error: BaseException = unpack_failure(outcome.read())
+        except Exception as obstacle:  # noqa: BLE001 - a tampered file is told where it is asked for
+            error = obstacle
+        failure = JobFailed(
+            f"{record.title(place)} failed: {told(error)}",
+            job=record.name,
+            element=record.element(place),
+            log=self.log_path(record, place),
+        )
+        failure.__cause__ = error
+        return failure
+
+
+def _take(record: Record, event: dict[str, Any]) -> None:
+    """One event of a job."""
+    state = State(event["state"])
+    place = event.get("i")
+    if record.elements is None:
+        record.whole = record.states[0] = state
+    elif place is None:
+        record.whole = state
+    else:
+        record.states[place] = state
+    if state is State.UNREACHABLE and record.why is None:
+        detail = str(event.get("detail", ""))
+        record.why = DependencyNeverSatisfied(detail.removeprefix("DependencyNeverSatisfied: "))
