@@ -1,10 +1,12 @@
 """What tasks ask for: cpus, GPUs, memory; who waits for whom."""
 
 import os
+import sys
 
 import pytest
 
 from contract.payloads import wait_at
+from executors import zoo
 from hand import PATIENCE
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors import LocalExecutor
@@ -134,3 +136,8 @@ def test_words_of_the_executor_hold_for_all_tasks_and_views_add_to_them(stage):
     assert executor.using(time=PATIENCE).submit(variable, "OMP_NUM_THREADS").result(PATIENCE)
     first.result(PATIENCE)
     second.result(PATIENCE)
+
+
+def test_a_task_finds_the_arguments_of_the_script(stage, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py", "--quick", "a b"])
+    assert stage.executor(1).submit(zoo.arguments_of_the_script).result(PATIENCE) == ["script.py", "--quick", "a b"]

@@ -487,6 +487,10 @@ def where() -> str:
     return os.getcwd()
 
 
+def arguments_of_the_script() -> list[str]:
+    return sys.argv
+
+
 # Threads and processes of its own
 
 

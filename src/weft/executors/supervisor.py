@@ -11,6 +11,7 @@ import os
 import pickle
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -316,7 +317,8 @@ class Supervisor:
             kept.pop_all()
         handle = Handle(child, Wire(ours), ledger, kind, output, frozenset(inherited))
         environ = environment(*kind, options.environ)
-        config = Config(options.setting, environ, options.initializer, options.capture, options.show_locals)
+        argv = [str(word) for word in getattr(sys, "argv", ())]
+        config = Config(options.setting, environ, argv, options.initializer, options.capture, options.show_locals)
         self.pool.started(handle)
         self._watch(handle.wire.fileno(), lambda: self._hear(handle))
         for file in output.ours:  # after the wire, see `_act`

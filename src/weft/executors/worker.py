@@ -66,6 +66,7 @@ class Config(NamedTuple):
 
     setting: Setting
     environ: dict[str, str]
+    argv: list[str]  #: What functions of the script find in `sys.argv`.
     initializer: bytes  #: packed (function, args), or nothing
     capture: str | None  #: None: output goes where it goes; "": into a file in memory; else the folder of log files
     show_locals: bool
@@ -199,6 +200,7 @@ class Worker:
     def _begin(self, config: Config) -> bool:
         os.environ.clear()
         os.environ.update(config.environ)
+        sys.argv[:] = config.argv
         self.show_locals = config.show_locals
         self.enter(config.setting)
         sys.addaudithook(self._audit)
