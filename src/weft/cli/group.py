@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from weft import __version__
-
 __all__ = ["main"]
 
 COMMANDS = ("run", "status", "logs", "cancel", "clean", "graph")
@@ -67,7 +65,7 @@ class Parts(click.Group):
 
 
 @click.group(cls=Parts, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(__version__, "-V", "--version", prog_name="weft")
+@click.version_option(None, "-V", "--version", package_name="weft", prog_name="weft")
 def _weft() -> None:
     pass
 
