@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -478,4 +477,20 @@ def test_a_script_leaves_its_runs_beside_itself(tmp_path):
     assert "-script-" in run.name
 
 
-_ = Path
+def test_a_log_that_cannot_be_written_fails_no_job(base, caplog):
+    base.mkdir(mode=0o700)
+
+    def speak():
+        (run_folder(base) / "tasks").rmdir()
+        (run_folder(base) / "tasks").touch()
+        print("hello")
+        print("again")
+        return 5
+
+    assert schedule(call(speak, name="a"), backend="serial")["a"] == 5
+    assert caplog.text.count("a log is not complete") == 1
+
+
+def run_folder(base):
+    (run,) = (base / "runs").iterdir()
+    return run

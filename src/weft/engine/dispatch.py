@@ -125,6 +125,8 @@ class Dispatcher(Actor[Task]):
                 self._drained.pop().set()
             if not self._works and self._stop():
                 return True
+        if self.events.pauses:
+            self.events.pause()
         return self._may_sleep()
 
     def _read(self, message: Any) -> None:

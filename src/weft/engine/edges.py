@@ -99,10 +99,10 @@ def conditions_of(
         choose(condition, CONDITIONS, "condition")
     if type(dependencies) in (list, tuple) or not isinstance(dependencies, Mapping):  # the first is quick, and usual
         return condition
-    return {
-        future: choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")
-        for future, each in dependencies.items()
-    }
+    for future, each in dependencies.items():
+        if each not in CONDITIONS:
+            choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")
+    return dict(dependencies)
 
 
 def short(value: object) -> str:

@@ -44,6 +44,8 @@ class EventStream:
     def __init__(self, observers: Iterable[Observer] = (), clock: Callable[[], float] = time.time) -> None:
         #: Those who listen; where there are none, an event need not be made.
         self.observers: tuple[Observer, ...] = ()
+        #: Functions that are called when no further event follows for the moment: for observers that gather.
+        self.pauses: tuple[Callable[[], object], ...] = ()
         self._clock = clock
         if callable(observers):
             raise ArgumentError("observers must be a list of functions, got one function: write observers=[function]")
@@ -71,6 +73,15 @@ class EventStream:
             except BaseException:  # noqa: BLE001
                 complain("observer %r raised at %s; it is not called any more", observer, event.name)
                 self._remove(observer)
+
+    def pause(self) -> None:
+        """Tell those who gather that there is nothing more for the moment."""
+        for gatherer in self.pauses:
+            try:
+                gatherer()
+            except BaseException:  # noqa: BLE001
+                complain("%r raised; it is not called any more", gatherer)
+                self.pauses = tuple(other for other in self.pauses if other is not gatherer)
 
     def _remove(self, observer: Observer) -> None:
         """One of it, where it was given several times; none is no mistake."""

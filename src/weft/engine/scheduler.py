@@ -125,6 +125,10 @@ class Scheduler(Generic[T]):
         """Call `observer` with each `Event` from now on; returns a function that ends this."""
         return self._dispatcher.events.subscribe(observer)
 
+    def at_pauses(self, function: Callable[[], object]) -> None:
+        """Call `function`, in the thread of the observers, whenever no further event follows for the moment."""
+        self._dispatcher.events.pauses += (function,)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more tasks. May be called again.
 

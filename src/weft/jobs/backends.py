@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from weft.jobs.call import JobCall
     from weft.jobs.node import Job
 
-__all__ = ["NAMES", "Backend", "Place", "check_backend", "default_backend", "open_backend"]
+__all__ = [
+    "DEFAULT",
+    "NAMES",
+    "Backend",
+    "Place",
+    "check_backend",
+    "check_options",
+    "default_backend",
+    "is_dry",
+    "open_backend",
+]
 
 NAMES = ("local", "threads", "serial", "dry")
 DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
@@ -105,6 +115,19 @@ def default_backend() -> str:
     return choose(named, NAMES, f"the environment variable {DEFAULT}")
 
 
+def is_dry() -> bool:
+    """Whether the environment says that nothing is to run, whatever a script says: `weft run --dry`."""
+    return os.environ.get(DEFAULT) == "dry"
+
+
+def check_options(where: str, backend: str, parameters: Mapping[str, Any], options: Iterable[str]) -> None:
+    """Refuse options that a backend does not have, listing those that it has with their defaults."""
+    for option in options:
+        if option not in parameters:
+            known = ", ".join(f"{name}={parameter.default!r}" for name, parameter in parameters.items()) or "none"
+            raise ArgumentError(f"{where}(backend={backend!r}) has no option {option!r}; options: {known}")
+
+
 def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedule") -> Any:
     """A place to run jobs.
 
@@ -125,9 +148,5 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
             raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
         return places.foreign(backend) if isinstance(backend, Executor) else backend
     make: Callable[..., Any] = getattr(places, backend)
-    parameters = inspect.signature(make).parameters
-    for option in options:
-        if option not in parameters:
-            known = ", ".join(f"{name}={parameter.default!r}" for name, parameter in parameters.items()) or "none"
-            raise ArgumentError(f"{where}(backend={backend!r}) has no option {option!r}; options: {known}")
+    check_options(where, backend, inspect.signature(make).parameters, options)
     return make(**options)

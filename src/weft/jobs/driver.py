@@ -115,6 +115,7 @@ class Driver:
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
         self._scheduler: Scheduler[Any] = Scheduler(self._launch, gates=gates, observers=[self._observe], name=name)
+        self._scheduler.at_pauses(scribe.flush)
 
     # From the thread that starts the run ----------------------------------------------------------------------
 

@@ -29,7 +29,9 @@ class Earlier:
     unless it is to be kept.
     """
 
-    def __init__(self, named: Named, asked: Sequence[AnyJob], name: str | None, *, fresh: bool) -> None:
+    def __init__(
+        self, named: Named, asked: Sequence[AnyJob], name: str | None, *, fresh: bool, look_only: bool = False
+    ) -> None:
         self.identity = _identity(named, asked, name)
         self.marks = Fingerprints()
         self.resumed = False
@@ -38,8 +40,16 @@ class Earlier:
         self._past: Past | None = None
         self._finished: dict[AnyJob, Collection[int]] = {}
         head = None if fresh else latest_run(self.identity)
-        if head is not None:
-            self._meet(head)
+        if head is not None and look_only:
+            self._past = Past(head)
+            if not is_over(head):
+                self._find_finished()
+        elif head is not None:
+            try:
+                self._meet(head)
+            except BaseException:
+                head.unlock()
+                raise
 
     def __enter__(self) -> Earlier:
         return self
@@ -66,6 +76,8 @@ class Earlier:
         self._past = Past(head)
         if self.resumed:
             self._find_finished()
+            done = sum(self._is_settled(job) for job in self._named.order)
+            say(f"weft: taking over run {head.name}: {done} of {len(self._named.order)} jobs were done")
 
     def _find_finished(self) -> None:
         """Of each job, the places of which the outcome stands: it is recorded, and nothing has changed since."""
@@ -83,8 +95,6 @@ class Earlier:
                     found.append(place)
             if found:
                 self._finished[job] = set(found)
-        done = sum(self._is_settled(job) for job in self._named.order)
-        say(f"weft: taking over run {past.folder.name}: {done} of {len(self._named.order)} jobs were done")
 
     def _is_settled(self, job: AnyJob) -> bool:
         """Whether the result of a job that was taken by others is still the same."""

@@ -17,10 +17,13 @@ from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.prune import Plan, Planned
 from weft.jobs.records import Record
+from weft.resources import Resources
 
 __all__ = ["SKETCH", "facts_of", "records_of", "records_told", "sketched"]
 
 AnyJob = Job[..., Any]
+
+NOTHING = Resources()
 
 SKETCH = "WEFT_SKETCH"  # the environment variable with a file: the first schedule puts its jobs there, and runs nothing
 
@@ -88,8 +91,9 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
         facts["wait_for"] = job.wait_for
     if part.why:
         facts["why"] = part.why
-    resources = {word: value for word, value in job.spec.resources.words().items() if word != "retries"}
-    if resources:
+    if job.spec.resources != NOTHING:
+        resources = job.spec.resources.words()
+        resources.pop("retries", None)
         facts["resources"] = resources
     if len(part.places) < len(record.places) or part.state is not State.WANTED:
         source = earlier.source(job)

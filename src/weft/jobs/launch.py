@@ -8,10 +8,10 @@ from typing import Any
 
 from weft.engine.states import State
 from weft.errors import ArgumentError, ChoiceError
-from weft.jobs.backends import default_backend, open_backend
+from weft.jobs.backends import check_options, default_backend, is_dry, open_backend
 from weft.jobs.bind import unbound
 from weft.jobs.call import JobCall
-from weft.jobs.earlier import Earlier
+from weft.jobs.earlier import Earlier, script
 from weft.jobs.facts import SKETCH, facts_of, records_of, sketched
 from weft.jobs.live import Live
 from weft.jobs.names import Named
@@ -58,9 +58,12 @@ def schedule(
         WorkflowError: an ExceptionGroup with one `JobFailed` for each job, or element of an array, that failed.
     """
     _check(jobs, name)
-    backend = default_backend() if backend is None else backend
+    if backend is None or is_dry():
+        backend = default_backend()
     order = ordered(jobs)
     _refuse_unbound(order)
+    if backend == "dry":
+        return _dry(jobs, order, name, prune=prune, fresh=fresh, options=backend_options)
     with _Places(backend, backend_options) as places:
         if wait is False and backend == "serial":
             raise ChoiceError('backend="serial" runs jobs in the thread that waits for them; leave wait=False out')
@@ -93,6 +96,27 @@ def schedule(
     if wait is not False:
         run.wait(raise_on_failure=raise_on_failure)
     return run
+
+
+def _dry(
+    jobs: tuple[AnyJob, ...],
+    order: list[AnyJob],
+    name: str | None,
+    *,
+    prune: bool,
+    fresh: bool,
+    options: Mapping[str, Any],
+) -> Run:
+    """Print what would be run."""
+    from weft.jobs.dry import Dry, predict
+
+    check_options("schedule", "dry", {}, options)
+    named = Named(order)
+    with Earlier(named, [*dict.fromkeys(jobs)], name, fresh=fresh, look_only=True) as earlier:
+        plan = Plan(jobs, prune=prune, order=order, finished=earlier.finished, known=earlier.known)
+        records = records_of(plan, named, earlier)
+    print(predict(plan, records, script()))
+    return Run(list(records.values()), Dry(name or "dry"))
 
 
 def _check(jobs: tuple[AnyJob, ...], name: Any) -> None:

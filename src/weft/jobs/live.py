@@ -15,7 +15,7 @@ from weft.jobs.node import Job
 from weft.jobs.prune import Plan
 from weft.jobs.records import Record
 from weft.jobs.scribe import Scribe, say
-from weft.jobs.site import Site
+from weft.jobs.site import Site, this_process
 from weft.jobs.tee import end_teeing, tee
 from weft.rundir import Crew, RunFolder, log_path
 
@@ -66,7 +66,7 @@ class Live:
         self._records = records
         self._places = places
         crew = Crew.form(folder.path)
-        site = Site(str(folder.path), str(crew.path), os.getpid(), _here())
+        site = Site(str(folder.path), str(crew.path), this_process(), _here())
         for call in calls.values():
             call.site = site
         self._scribe = Scribe(folder, crew, at_once=at_once)

@@ -24,6 +24,7 @@ __all__ = ["CANCEL", "Scribe", "one_line", "say", "shown"]
 
 LOGGER = logging.getLogger("weft")
 LONGEST = 300  # characters of an exception's text that are told in one line
+GATHERED = 200  # lines of events that are written at once, at most
 TAIL = 16 * 1024  # bytes of a log in which its failure is looked for
 CANCEL = "cancel"  # a file in the run's folder: somebody has asked for the end of the run
 
@@ -43,10 +44,12 @@ class Scribe:
         self._folder = folder
         self._crew = crew
         self._journal: Journal | None = Journal(folder.journal)
+        self._lines: list[str] = []  # not written yet
 
     def began(self, how: str) -> None:
         """The run goes on from here: it is ``"started"``, or ``"taken over"``."""
         self._line(self._of_run(how))
+        self.flush()
 
     def state(self, time: float, record: Record, place: int | None, state: State, detail: str) -> None:
         """A job, or the element at a place of it, has come to this state."""
@@ -98,9 +101,25 @@ class Scribe:
             except (StorageError, OSError) as error:
                 LOGGER.warning("a log cannot be kept: %s", error)
         self._line(self._of_run(how))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has been gathered: with many jobs at a time, a call of the system for each would cost the most."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if self._journal is None:
+            return
+        try:
+            self._journal.write_line("\n".join(lines))
+        except StorageError as error:
+            LOGGER.warning("what happens in run %s is not written down any more: %s", self._folder.name, error)
+            self._journal.close()
+            self._journal = None
 
     def close(self) -> None:
         """Nothing of the run is under way any more."""
+        self.flush()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -113,14 +132,9 @@ class Scribe:
         return f'{{"t":{clock.time():.6f},"run":"{how}","pid":{os.getpid()},"host":{host}}}'
 
     def _line(self, line: str) -> None:
-        if self._journal is None:
-            return
-        try:
-            self._journal.write_line(line)
-        except StorageError as error:
-            LOGGER.warning("what happens in run %s is not written down any more: %s", self._folder.name, error)
-            self._journal.close()
-            self._journal = None
+        self._lines.append(line)
+        if len(self._lines) >= GATHERED:
+            self.flush()
 
     def _keep_output(self, key: str, place: int | None) -> None:
         """What a worker had written that has died at it."""

@@ -12,17 +12,17 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from weft.errors import StorageError, TaskError, told
+from weft.executors.streams import flush_streams, point_streams_to
+from weft.jobs.tee import Log, is_teeing, tee
 from weft.payload import pack, traceback_of
 from weft.payload.failures import OURS
+from weft.rundir.crew import Member, keep_log, log_path
+from weft.rundir.outcomes import Recorder
 
-if TYPE_CHECKING:
-    from weft.jobs.tee import Log
-    from weft.rundir import Member, Recorder
-
-__all__ = ["ABOVE", "Desk", "Site", "Unrecorded", "forget", "recorder"]
+__all__ = ["ABOVE", "Desk", "Site", "Unrecorded", "forget", "recorder", "this_process"]
 
 LOGGER = logging.getLogger("weft")
 ABOVE = (OURS, concurrent.futures.__path__[0])  # whose frames are above that of the job's function
@@ -58,12 +58,12 @@ class Site(NamedTuple):
 
     run: str  #: The folder.
     crew: str  #: The folder of the workers.
-    pid: int  #: Of the driver.
+    driver: str  #: The driver's `this_process`; a pid may be in use on another machine, too.
     cwd: str  #: Where jobs run.
 
     def desk(self) -> Desk:
         """Where to work, in this thread."""
-        here = os.getpid() == self.pid
+        here = self.driver == this_process()
         if here or threading.current_thread() is not threading.main_thread():
             return _Shared(self, here=here)
         found = _desks.get(self)
@@ -82,12 +82,20 @@ _recorders: dict[str, Recorder] = {}
 _opening = threading.Lock()
 
 
+_identity = ""
+
+
+def this_process() -> str:
+    """Something that no other process has."""
+    global _identity
+    _identity = _identity or os.urandom(8).hex()
+    return _identity
+
+
 def recorder(run: str) -> Recorder:
     """The one that writes outcomes of a run in this process."""
     found = _recorders.get(run)
     if found is None:
-        from weft.rundir import Recorder
-
         with _opening:
             found = _recorders.setdefault(run, Recorder(Path(run)))
     return found
@@ -102,6 +110,8 @@ def forget(run: str) -> None:
 
 def _in_child() -> None:
     # Outcomes of a child go to a file of its own; the locks of its parent are not its.
+    global _identity
+    _identity = ""
     _desks.clear()
     _recorders.clear()
 
@@ -118,20 +128,14 @@ class _Shared:
         self._log: Log | None = None
 
     def begin(self, key: str, place: int | None) -> None:
-        from weft.jobs.tee import Log, tee
-        from weft.rundir import log_path
-
-        if not self._here and not isinstance(sys.stdout, _tee_kind()):
+        if not self._here and not is_teeing():
             tee()  # for good: nobody tells when the last job has come here
         self._log = Log(lambda: log_path(Path(self._site.run), key, place))
         self._log.__enter__()
 
     def failed(self, error: BaseException) -> None:
         assert self._log is not None
-        try:
-            self._log.write(_text(error))
-        except (StorageError, OSError):  # a full disk: it is told elsewhere
-            pass
+        self._log.write(_text(error))
 
     def keep(self, name: str, key: str, place: int | None, mark: bytes, result: Any) -> Any:
         try:
@@ -177,12 +181,12 @@ class _Own:
         self._said = -1
         _be_lenient(on=True)
         self._before = (os.dup(1), os.dup(2))
-        _streams().point_streams_to(self._member.out)
+        point_streams_to(self._member.out)
 
     def failed(self, error: BaseException) -> None:
         if isinstance(error, SystemExit):  # it is stopped; whoever does that says why
             return
-        _streams().flush_streams()
+        flush_streams()
         self._said = self._size()
         try:
             os.write(self._member.out, _text(error).encode(errors="backslashreplace"))
@@ -197,9 +201,8 @@ class _Own:
         return _recorded(self._site.run, key, place, mark, payload, result)
 
     def end(self) -> None:
-        streams = _streams()
-        streams.flush_streams()
-        streams.point_streams_to(*self._before)
+        flush_streams()
+        point_streams_to(*self._before)
         for file in self._before:
             os.close(file)
         _be_lenient(on=False)
@@ -216,8 +219,6 @@ class _Own:
         return os.fstat(self._member.out).st_size
 
     def _put_away(self, said: int) -> None:
-        from weft.rundir import keep_log
-
         member = self._member
         path = member.path.with_name(f"{member.path.name}.out")
         try:
@@ -255,8 +256,6 @@ class _Nowhere:
 
 
 def _open(site: Site) -> _Own | _Nowhere:
-    from weft.rundir import Member
-
     try:
         return _Own(site, Member(Path(site.crew)))
     except FileNotFoundError as error:
@@ -286,15 +285,3 @@ def _be_lenient(*, on: bool) -> None:
 
 def _text(error: BaseException) -> str:
     return traceback_of(error, skip=ABOVE) + "\n"
-
-
-def _streams() -> Any:
-    from weft.executors import streams
-
-    return streams
-
-
-def _tee_kind() -> type:
-    from weft.jobs.tee import _Tee
-
-    return _Tee

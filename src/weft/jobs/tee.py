@@ -6,6 +6,7 @@ belongs to none goes on as it is. C code and programs that a job starts do not c
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -13,7 +14,11 @@ from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Log", "end_teeing", "tee"]
+from weft.rundir.place import append_to, make_folder
+
+__all__ = ["Log", "end_teeing", "is_teeing", "tee"]
+
+LOGGER = logging.getLogger("weft")
 
 _log: ContextVar[Log | None] = ContextVar("weft_log", default=None)
 
@@ -28,6 +33,7 @@ class Log:
     def __init__(self, path: Callable[[], Path]) -> None:
         self._path = path
         self._file: Any = None
+        self._failed = False
         self._token: Token[Log | None] | None = None
         self._lines: dict[int, tuple[Any, str]] = {}  # by stream: what is no whole line yet
 
@@ -45,15 +51,19 @@ class Log:
             self._file.close()
 
     def write(self, text: str) -> None:
-        """Add to the file."""
-        if self._file is None:
-            from weft.rundir import append_to, make_folder
-
-            path = self._path()
-            make_folder(path.parent)
-            self._file = open(append_to(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        self._file.write(text)
-        self._file.flush()
+        """Add to the file, as long as that can be done: what a job prints is no reason for it to fail."""
+        if self._failed:
+            return
+        try:
+            if self._file is None:
+                path = self._path()
+                make_folder(path.parent)
+                self._file = open(append_to(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:  # a full disk, or a StorageError
+            self._failed = True
+            LOGGER.warning("a log is not complete: %s", error)
 
     def relay(self, stream: Any, text: str) -> None:
         """Pass on whole lines, so that those of several jobs do not mix."""
@@ -114,6 +124,11 @@ def tee() -> None:
             stream = getattr(sys, name)
             if stream is not None and not isinstance(stream, _Tee):
                 setattr(sys, name, _Tee(stream))
+
+
+def is_teeing() -> bool:
+    """Whether the streams are looked at."""
+    return isinstance(sys.stdout, _Tee)
 
 
 def end_teeing() -> None:

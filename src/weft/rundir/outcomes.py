@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from weft.errors import StorageError
 from weft.rundir.place import check_file, make_folder, open_new, safe_name, write_all, write_atomic
-from weft.rundir.seal import SIZE, seal, signature, unseal
+from weft.rundir.seal import SIZE, Signer, seal, unseal
 
 __all__ = ["LARGE", "Outcome", "Recorder", "read_outcomes", "task_folder"]
 
@@ -59,7 +59,7 @@ class Recorder:
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self._purpose = f"outcome of {run.name}"
+        self._sign: Signer | None = None
         self._lock = threading.Lock()
         self._file = -1
         self._path = run
@@ -72,10 +72,11 @@ class Recorder:
             write_atomic(folder / "outcome", seal(payload, _purpose(self.run, key, place, stamp)))
             inline = None
         body = pickle.dumps((key, place, time.time(), ok, stamp, inline), 5)
-        data = LENGTH.pack(len(body)) + signature(body, self._purpose) + body
         file = self._file
-        if file < 0:
+        if file < 0 or self._sign is None:
             file = self._open()
+        assert self._sign is not None
+        data = LENGTH.pack(len(body)) + self._sign(body) + body
         try:
             write_all(file, data, self._path)
         except StorageError:
@@ -85,6 +86,7 @@ class Recorder:
 
     def _open(self) -> int:
         with self._lock:
+            self._sign = self._sign or Signer(f"outcome of {self.run.name}")
             if self._file < 0:
                 folder = make_folder(self.run / "outcomes")
                 while True:

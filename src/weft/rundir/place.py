@@ -113,11 +113,13 @@ def safe_name(text: str) -> str:
 
     Names that differ only in upper and lower case are the caller's to tell apart.
     """
+    if _SAFE.fullmatch(text):
+        return text
     kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:LONGEST]
-    if kept == text and text and not kept.startswith((".", "-")):
-        return kept
     return f"{kept.lstrip('.-_') or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
+
+_SAFE = re.compile(f"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}")
 
 # Files -----------------------------------------------------------------------------------------------------
 
