@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test unit check bench bench-local clean help
+.PHONY: demo test unit check bench bench-local bench-jobs clean help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 m
 
 bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about 25 minutes)
 	$(BIN)/python benchmarks/local.py
+
+bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 6 minutes)
+	$(BIN)/python benchmarks/jobs.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
