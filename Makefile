@@ -33,7 +33,7 @@ bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 m
 bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about 25 minutes)
 	$(BIN)/python benchmarks/local.py
 
-bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 6 minutes)
+bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 10 minutes)
 	$(BIN)/python benchmarks/jobs.py
 
 clean: ## remove the virtual environment and caches

@@ -25,7 +25,7 @@ TITLES = {
 
 
 def main() -> int:
-    options = parser_for(__doc__, PARTS, CONTENDERS, "fewer rounds, at most 10,000 jobs: about 2 minutes").parse_args()
+    options = parser_for(__doc__, PARTS, CONTENDERS, "fewer rounds, at most 10,000 jobs: about 4 minutes").parse_args()
     parts = list(options.only)
     print(machine(), flush=True)
     started = perf_counter()
