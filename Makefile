@@ -6,12 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+<<<<<<< HEAD
 # Processes that share the tests: twice as many as cores, since tests mostly wait. `make unit WORKERS=0`: none but pytest.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
 # One that crashes is a failure; its test is not tried again.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0
 
 .PHONY: demo test unit check bench bench-local clean help
+=======
+.PHONY: demo test unit check bench bench-local bench-jobs clean help
+>>>>>>> jobs
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,6 +41,9 @@ bench: $(VENV)/.bench ## measure the engine beside its peers (ratios; about 10 m
 
 bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; about 25 minutes)
 	$(BIN)/python benchmarks/local.py
+
+bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 10 minutes)
+	$(BIN)/python benchmarks/jobs.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

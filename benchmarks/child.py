@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "closure": "costs:closure",
     "imports": "costs:imports",
     "workload": "workloads:measure",
+    "jobs": "job_graphs:measure",
 }
 
 GRACE_S = 3.0
@@ -60,6 +61,13 @@ def in_child(measurement: str, limit_s: float, **params: object) -> Outcome:
         if not last_line.startswith("{"):
             return Outcome(problem=f"died with exit code {child.returncode}: {text_of(complained)[-200:].strip()}")
         return Outcome(**json.loads(last_line))
+
+
+def in_words(problem: str) -> str:
+    """Say without Python's names what is no error of a contender."""
+    if problem.startswith("ModuleNotFoundError: "):
+        return "not installed"
+    return problem.removeprefix("CannotError: ")
 
 
 def environment(folder: str) -> dict[str, str]:

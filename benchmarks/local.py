@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from time import perf_counter
 
-from child import Outcome, in_child
+from child import Outcome, in_child, in_words
 from command import load, machine, parser_for, say, show
 from figures import BASE, WORKLOADS, Medians, names_of, table
 from local_peers import CONTENDERS, ON_REQUEST
@@ -65,13 +65,6 @@ def measure(start: Start, results: Results) -> Outcome:
         return Outcome(problem=results.problems[start])
     outcome = in_child("workload", WORKLOADS[start.shape].limit_s, **start._asdict())
     return Outcome(outcome.numbers, in_words(outcome.problem))
-
-
-def in_words(problem: str) -> str:
-    """Say without Python's names what is no error of a contender."""
-    if problem.startswith("ModuleNotFoundError: "):
-        return "not installed"
-    return problem.removeprefix("CannotError: ")
 
 
 def unit(workload: str) -> tuple[str, str]:

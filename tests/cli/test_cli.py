@@ -151,7 +151,10 @@ def test_status_lists_runs_and_jobs_with_what_went_wrong(weft, script):
     rows = {line.split("  ")[0]: line for line in said.splitlines()}
     assert "3/3" in rows["estimate"]
     assert said.index("broken") < said.index("estimate")
-    assert "ValueError: the lamp is off; weft logs " in said
+    assert "\n    ValueError: the lamp is off\n" in said
+    assert said.endswith("broken\n")
+    assert "more of it: weft logs " in said
+    assert max(map(len, said.splitlines()[3:])) <= 80
     assert "needs the success of 'broken', which failed" in said
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.stage import eventually
 from hand import PATIENCE
 from jobs.samples import chain, make, noop
 from weft import LocalExecutor, Retry, State, after, ensure, job, schedule
@@ -916,3 +917,33 @@ def test_after_a_bare_decorator_makes_no_graph():
     a = make("a")
     b = after(a)(make("b"))
     assert schedule(b, backend="serial").ok
+
+
+def test_where_nothing_runs_no_process_is_started(monkeypatch):
+    from weft.jobs import places
+
+    def refuse(*_args, **_options):
+        raise AssertionError
+
+    monkeypatch.setattr(places, "local", refuse)
+    assert schedule(make("a", done=True), backend="local").ok
+
+
+def test_a_job_cannot_be_dry_alone():
+    with pytest.raises(ChoiceError, match="only a whole schedule can be dry"):
+        job(backend="dry")
+
+
+def test_a_cancelled_run_of_threads_is_left_at_once_and_is_in_use_until_they_end():
+    gate, started = threading.Event(), threading.Event()
+    made = call(lambda: started.set() or gate.wait(PATIENCE), name="a")
+    run = schedule(made, backend="threads", wait=False)
+    started.wait(PATIENCE)
+    run.cancel()
+    assert run.states[made] is State.CANCELLED
+    from weft.rundir import RunFolder
+
+    folder = RunFolder(run.path)
+    assert folder.is_live()
+    gate.set()
+    assert eventually(lambda: not folder.is_live())

@@ -17,6 +17,7 @@ __all__ = ["command"]
 LATEST = 20  # runs in the list
 ROWS = 40  # jobs in the table, on a terminal
 NAME = 34  # characters of a name
+LINE = 76  # characters of a reason, which stands four to the right
 
 COLOURS = {
     "succeeded": "green",
@@ -101,6 +102,9 @@ def _show(view: View, everything: bool) -> None:
         _say(_job_row(view, job, wide, now))
     if len(shown) < len(jobs):
         _say(f"... and {len(jobs) - len(shown)} more: weft status {view.name} --all")
+    failed = next((job for job in jobs if job.state.value == "failed"), None)
+    if failed is not None:
+        _say(f"\nmore of it: weft logs {view.name} {_word(failed.name)}")
 
 
 def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
@@ -114,15 +118,13 @@ def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
     took = "" if seconds is None else duration(seconds)
     state = _styled(f"{job.state.value:<11}", job.state.value)
     row = f"{_cut(job.name):<{wide}}  {state}  {elements:>9}  {took:>6}"
-    why = view.why(job)
-    if job.state.value == "failed":
-        why = f"{why}; weft logs {view.name} {_word(job.name)}"
-    return row.rstrip() + (f"\n    {why}" if why and not job.state.is_success else "")
+    why = "" if job.state.is_success else _cut(view.why(job), LINE)
+    return row.rstrip() + (f"\n    {why}" if why else "")
 
 
-def _cut(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= NAME else name[: NAME - 3] + "..."
+def _cut(text: str, most: int = NAME) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _word(text: str) -> str:

@@ -125,7 +125,7 @@ class View:
                     f" and {len(names) - 3} more" if len(names) > 3 else ""
                 )
             return "waits for a free place" if self.how == "running" else ""
-        return " ".join(job.detail.split())
+        return " ".join(job.detail.removeprefix("DependencyNeverSatisfied: ").split())
 
 
 def counted_states(jobs: Sequence[SeenJob]) -> str:

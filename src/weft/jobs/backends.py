@@ -83,6 +83,10 @@ class Place:
     def close(self, *, wait: bool, interrupted: bool) -> None:
         """No more jobs come."""
 
+    def when_idle(self, function: Callable[[], object]) -> None:
+        """After `close`: call it when nothing runs any more; now, where nothing does."""
+        function()
+
     def cpus(self, job: Job[..., Any]) -> int:
         """How many of its `slots` a job takes."""
         return 1
@@ -120,8 +124,22 @@ def is_dry() -> bool:
     return os.environ.get(DEFAULT) == "dry"
 
 
-def check_options(where: str, backend: str, parameters: Mapping[str, Any], options: Iterable[str]) -> None:
-    """Refuse options that a backend does not have, listing those that it has with their defaults."""
+def check_options(where: str, backend: Any, options: Iterable[str]) -> None:
+    """Refuse an unknown backend, and options that one does not have, listing those that it has with their defaults.
+
+    Raises:
+        ArgumentError: (a TypeError) an unknown option.
+        ChoiceError: (a ValueError) an unknown backend.
+    """
+    check_backend(f"{where}(backend=...)", backend)
+    if not isinstance(backend, str):
+        if options := list(options):
+            raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
+        return
+    from weft.jobs import places
+
+    make = getattr(places, backend, None)  # the dry one is no place
+    parameters = {} if make is None else inspect.signature(make).parameters
     for option in options:
         if option not in parameters:
             known = ", ".join(f"{name}={parameter.default!r}" for name, parameter in parameters.items()) or "none"
@@ -132,21 +150,15 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
     """A place to run jobs.
 
     Args:
-        backend: one of `NAMES`, an executor, or a backend object.
+        backend: one of `NAMES` but ``"dry"``, an executor, or a backend object.
         options: of the backend; see its function in `weft.jobs.places`.
         where: the call that the user wrote, for messages.
 
-    Raises:
-        ArgumentError: (a TypeError) an unknown option, or one of the wrong kind.
-        ChoiceError: (a ValueError) an unknown backend, or an option with a value that cannot be.
+    Raises what `check_options` does, and for an option of the wrong kind, or with a value that cannot be.
     """
-    check_backend(f"{where}(backend=...)", backend)
+    check_options(where, backend, options)
     from weft.jobs import places
 
-    if not isinstance(backend, str):
-        if options:
-            raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
-        return places.foreign(backend) if isinstance(backend, Executor) else backend
-    make: Callable[..., Any] = getattr(places, backend)
-    check_options(where, backend, inspect.signature(make).parameters, options)
-    return make(**options)
+    if isinstance(backend, str):
+        return getattr(places, backend)(**options)
+    return places.foreign(backend) if isinstance(backend, Executor) else backend

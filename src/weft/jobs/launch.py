@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.engine.states import State
@@ -110,7 +110,7 @@ def _dry(
     """Print what would be run."""
     from weft.jobs.dry import Dry, predict
 
-    check_options("schedule", "dry", {}, options)
+    check_options("schedule", "dry", options)
     named = Named(order)
     with Earlier(named, [*dict.fromkeys(jobs)], name, fresh=fresh, look_only=True) as earlier:
         plan = Plan(jobs, prune=prune, order=order, finished=earlier.finished, known=earlier.known)
@@ -141,8 +141,10 @@ class _Places:
     """The backends of one run. Leaving the `with` block closes them, unless they are to be kept."""
 
     def __init__(self, backend: Any, options: Mapping[str, Any]) -> None:
+        check_options("schedule", backend, options)
         self._backend = backend
-        self._opened: list[tuple[Any, Any]] = [(backend, open_backend(backend, options))]
+        self._options = options
+        self._opened: list[tuple[Any, Any]] = []  # when there is a job for them
         self.of: dict[AnyJob, Any] = {}
         self._kept = False
 
@@ -185,10 +187,24 @@ class _Places:
         for _, place in self._opened:
             place.close(wait=wait, interrupted=interrupted)
 
+    def when_idle(self, function: Callable[[], object]) -> None:
+        """After `close`: call it when nothing runs any more; now, where nothing does."""
+        left = [place for _, place in self._opened if hasattr(place, "when_idle")]
+
+        def next_one() -> None:
+            if left:
+                left.pop().when_idle(next_one)
+            else:
+                function()
+
+        next_one()
+
     def _place(self, job: AnyJob) -> Any:
         backend = self._backend if job.spec.backend is None else job.spec.backend
         for known, place in self._opened:
             if known is backend or (isinstance(known, str) and known == backend):
                 return place
-        self._opened.append((backend, open_backend(backend, {}, f"@job of {job.name}")))
+        ours = backend is self._backend
+        where = "schedule" if ours else f"@job of {job.name}"
+        self._opened.append((backend, open_backend(backend, self._options if ours else {}, where)))
         return self._opened[-1][1]

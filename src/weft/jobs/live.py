@@ -36,6 +36,9 @@ class Opened(Protocol):
     def close(self, *, wait: bool, interrupted: bool) -> None:
         """No more jobs come."""
 
+    def when_idle(self, function: Callable[[], object]) -> None:
+        """After `close`: call it when nothing runs any more; now, where nothing does."""
+
 
 class Live:
     """Runs a plan in a folder of which this process is the driver.
@@ -110,7 +113,8 @@ class Live:
         self._places.close(wait=False, interrupted=True)
         self._driver.over.wait()
         self._places.close(wait=True, interrupted=True)
-        self._close()
+        # Until then this process is the driver: nobody may begin anew what it still does.
+        self._places.when_idle(self._close)
 
     def log_path(self, record: Record, place: int | None) -> Path | None:
         """The file with what a job or an element wrote, if it wrote anything."""

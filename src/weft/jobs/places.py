@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from queue import SimpleQueue
@@ -108,9 +109,10 @@ class Local(Place):
         if not self._own:
             return
         if interrupted:
-            # What does not stop when it is told to is killed soon.
-            self.executor._supervisor.abort()
-        self.executor.shutdown(wait=wait)
+            # As if the Ctrl-C went through its own `with`: what does not stop when it is told to is killed soon.
+            self.executor.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        else:
+            self.executor.shutdown(wait=wait)
 
     def _view(self, job: Job[..., Any]) -> LocalExecutor:
         resources = job.spec.resources
@@ -140,6 +142,9 @@ class Threads(Place):
         self.slots = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="weft-job")
         self._greedy = False
+        self._lock = threading.Lock()
+        self._busy: set[Future[Any]] = set()
+        self._idle: Callable[[], object] | None = None  # to be called when no job runs any more
 
     def check(self, job: Job[..., Any], call: JobCall) -> None:
         if job.spec.env:
@@ -159,10 +164,30 @@ class Threads(Place):
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
         # In a context of its own: what a job sets in it is not for the next one.
-        return self._pool.submit(contextvars.copy_context().run, call, *args)
+        future = self._pool.submit(contextvars.copy_context().run, call, *args)
+        self._busy.add(future)
+        future.add_done_callback(self._ended)
+        return future
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
-        self._pool.shutdown(wait=wait, cancel_futures=interrupted)
+        # A thread cannot be stopped. After a Ctrl-C nobody wants to wait for what it does.
+        self._pool.shutdown(wait=wait and not interrupted, cancel_futures=interrupted)
+
+    def when_idle(self, function: Callable[[], object]) -> None:
+        with self._lock:
+            if self._busy:
+                self._idle = function
+                return
+        function()
+
+    def _ended(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._busy.discard(future)
+            idle = self._idle
+            if self._busy or idle is None:
+                return
+            self._idle = None
+        idle()
 
 
 class Serial(Place):

@@ -127,6 +127,8 @@ def _backend(where: str, backend: Any) -> Any:
         from weft.jobs.backends import check_backend
 
         check_backend(f"{where}(backend=...)", backend)
+        if backend == "dry":
+            raise ChoiceError(f'{where}(backend="dry"): only a whole schedule can be dry: schedule(..., backend="dry")')
     return backend
 
 

@@ -60,6 +60,9 @@ def keep_log(run: Path, key: str, place: int | None, out: Path) -> None:
                     os.write(file, part)
         finally:
             os.close(file)
+    except OSError:  # no links here
+        out.rename(log)
+        return
     out.unlink()
 
 
