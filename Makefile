@@ -6,16 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-<<<<<<< HEAD
 # Processes that share the tests: twice as many as cores, since tests mostly wait. `make unit WORKERS=0`: none but pytest.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
 # One that crashes is a failure; its test is not tried again.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0
 
-.PHONY: demo test unit check bench bench-local clean help
-=======
 .PHONY: demo test unit check bench bench-local bench-jobs clean help
->>>>>>> jobs
 .DEFAULT_GOAL := help
 
 help: ## list the targets
