@@ -1,6 +1,8 @@
 """All tests: how they are dealt out to processes, what Hypothesis may take, little work for the garbage collector."""
 
+import ast
 import gc
+import threading
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,19 @@ settings.load_profile("weft")
 
 # What tests of a file share, where they do: the first of their parameters.
 EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn", "fork"]
+
+
+# CPython 3.11 counts the depth of all trees that ast.parse is making in one place, so two threads that do so at once end
+# in a SystemError: pytest for the report of a failure, and a pool of the standard library for a traceback.
+_parse, _one_at_a_time = ast.parse, threading.Lock()
+
+
+def parse(*args, **kwargs):
+    with _one_at_a_time:
+        return _parse(*args, **kwargs)
+
+
+ast.parse = parse
 
 
 def pytest_collection_finish(session):
