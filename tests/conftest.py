@@ -2,7 +2,6 @@
 
 import ast
 import gc
-import threading
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,14 +16,19 @@ settings.load_profile("weft")
 EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn", "fork"]
 
 
-# CPython 3.11 counts the depth of all trees that ast.parse is making in one place, so two threads that do so at once end
-# in a SystemError: pytest for the report of a failure, and a pool of the standard library for a traceback.
-_parse, _one_at_a_time = ast.parse, threading.Lock()
+# While ast.parse makes a tree, the garbage collector may run finalizers, and these, or another thread meanwhile, make
+# another one: CPython 3.11 counts the depth of both in one place and ends in a SystemError. So it is not to run then.
+_parse = ast.parse
 
 
 def parse(*args, **kwargs):
-    with _one_at_a_time:
+    collects = gc.isenabled()
+    gc.disable()
+    try:
         return _parse(*args, **kwargs)
+    finally:
+        if collects:
+            gc.enable()
 
 
 ast.parse = parse
