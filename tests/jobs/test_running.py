@@ -698,6 +698,38 @@ def test_a_pool_of_processes_will_do():
         assert pool.submit(pow, 2, 3).result(PATIENCE) == 8
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_that_are_forked_have_what_cannot_be_packed(tmp_path):
+    lock = threading.Lock()
+    made = call(lambda: print("hello") or lock.locked(), name="locked")
+    array = job(array=2, name="array")(lambda i: (i, lock.locked())).after(made)
+    run = schedule(array, backend="local", start="fork", max_workers=1)
+    assert (run[made], run[array], run.log(made)) == (False, [(0, False), (1, False)], "hello\n")
+
+
+def test_a_job_may_schedule_jobs_of_its_own(backend):
+    def inner():
+        return schedule(call(lambda: 5, name="inner"), backend="serial", name="of a job")["inner"]
+
+    assert schedule(call(inner, name="outer"), backend=backend)["outer"] == 5
+
+
+def test_a_run_that_is_interrupted_while_it_begins_has_run_nothing(monkeypatch):
+    from weft.jobs import weave
+
+    def interrupted(self, part):
+        raise KeyboardInterrupt
+
+    ran = []
+    made = call(lambda: ran.append(1), name="a")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(weave.Weave, "_build", interrupted)
+        schedule(made, backend="threads")
+    assert ran == []
+    schedule(made, backend="threads")  # its folder is nobody's
+    assert ran == [1]
+
+
 def test_an_executor_of_the_users_that_keeps_output_keeps_it(tmp_path):
     with LocalExecutor(1, output="capture") as executor:
         assert schedule(call(lambda: 5, name="a"), backend=executor)["a"] == 5

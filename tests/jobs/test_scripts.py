@@ -11,6 +11,7 @@ import pytest
 from contract.stage import ended as process_ended
 from hand import PATIENCE
 from jobs.scripts import finish, run, start, write
+from weft.rundir import read_journal
 
 
 def test_a_script_with_a_failed_job_exits_non_zero_with_one_traceback(tmp_path):
@@ -77,6 +78,8 @@ def test_the_interpreter_waits_at_exit_for_a_run_in_the_background(tmp_path, bac
     assert (ended.stdout, ended.returncode) == ("script is over\n", 0)
     assert (tmp_path / "second").exists()
     assert ended.stderr.count('return {}["key"]') == 1  # nobody waits, so it is told when it happens
+    (events,) = (tmp_path / ".weft").rglob("events.jsonl")
+    assert list(read_journal(events))[-1]["run"] == "finished"
 
 
 SLEEPERS = """
