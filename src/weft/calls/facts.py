@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ArgumentError
@@ -13,7 +14,12 @@ from weft.payload import call_name
 if TYPE_CHECKING:
     from inspect import Parameter, Signature
 
-__all__ = ["Facts", "call_name"]
+__all__ = ["Facts", "call_name", "facts_of"]
+
+
+def facts_of(function: Callable[..., Any]) -> Facts:
+    """What a function says about itself. Of the same function the same object, as long as it is not long ago."""
+    return _known(function) if type(function) is FunctionType else Facts(function)
 
 
 class Facts:
@@ -138,3 +144,7 @@ def _innermost(function: Any) -> Any:
             function = type(function).__call__
         else:
             return function
+
+
+# Many jobs and calls have one function, and reading its signature takes longer than all else about them.
+_known = functools.lru_cache(maxsize=256)(Facts)

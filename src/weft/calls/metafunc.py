@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from weft.calls.facts import Facts, call_name
+from weft.calls.facts import Facts, call_name, facts_of
 from weft.calls.mocks import api_from_mock
 from weft.calls.unknown import Unknown
 from weft.errors import ArgumentError, UnknownValueError
@@ -92,7 +92,7 @@ class MetaFuncBase:
 
     def _read(self) -> Facts:
         if self._facts is None:
-            self._facts = Facts(self._subject())
+            self._facts = facts_of(self._subject())
         return self._facts
 
     def __getstate__(self) -> Any:

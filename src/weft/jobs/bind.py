@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.errors import ArgumentError
 from weft.tree import form_of, rebuild, remember, walk
 
 if TYPE_CHECKING:
-    from inspect import Parameter, Signature
+    from inspect import BoundArguments, Parameter, Signature
 
     from weft.jobs.node import Job
 
@@ -22,9 +22,12 @@ class Arguments(NamedTuple):
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = {}
     takes: tuple[Any, ...] = ()  #: The jobs in it, each once.
+    missing: tuple[str, ...] | None = None  #: Required parameters that nothing is bound to; None: not looked at yet.
 
 
 NO_ARGUMENTS = Arguments()
+
+_SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})  # need no copy, and hold no job
 
 
 def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
@@ -33,8 +36,6 @@ def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     Raises:
         ArgumentError: (a TypeError) what the function does not take, or no job can be given.
     """
-    from weft.calls.snapshot import Snapshot
-
     before = job.arguments
     signature = job.metafunc.get_signature()
     if job.elements is not None:
@@ -42,9 +43,14 @@ def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     name = job.function_name
     try:
         placed = (None,) if job.elements is not None else ()
-        signature.bind_partial(*placed, *before.args, *args, **{**before.kwargs, **kwargs})
+        given = signature.bind_partial(*placed, *before.args, *args, **{**before.kwargs, **kwargs})
     except TypeError as error:
         raise ArgumentError(f"{name}: {error}; it is called as {name}{signature}") from None
+    missing = _missing(signature, given)
+    if _SCALARS.issuperset(map(type, args)) and _SCALARS.issuperset(map(type, kwargs.values())):
+        return Arguments((*before.args, *args), {**before.kwargs, **kwargs}, before.takes, missing)
+    from weft.calls.snapshot import Snapshot
+
     snapshot = Snapshot()
     args, kwargs = snapshot([args, dict(kwargs)])
     if snapshot.futures:
@@ -53,7 +59,7 @@ def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
             "bind the job itself, or the future's result()"
         )
     args, kwargs = (*before.args, *args), {**before.kwargs, **kwargs}
-    return Arguments(args, kwargs, tuple(jobs_in((args, kwargs))))
+    return Arguments(args, kwargs, tuple(jobs_in((args, kwargs))), missing)
 
 
 def _refuse_element(job: Job[..., Any], signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -76,11 +82,13 @@ def element_parameter(signature: Signature) -> str | None:
     return None
 
 
-def unbound(job: Job[..., Any]) -> list[str]:
+def unbound(job: Job[..., Any]) -> Sequence[str]:
     """The required parameters that nothing is bound to."""
+    function, arguments = job.function, job.arguments
+    if arguments.missing is not None:
+        return arguments.missing
     from weft.jobs.conditions import positional
 
-    function, arguments = job.function, job.arguments
     of_array = job.elements is not None
     if arguments is NO_ARGUMENTS:
         try:
@@ -93,12 +101,17 @@ def unbound(job: Job[..., Any]) -> list[str]:
         signature = job.metafunc.get_signature()
     except ArgumentError:  # a builtin that tells nothing: then its call will
         return []
-    given = signature.bind_partial(*((None,) if of_array else ()), *arguments.args, **arguments.kwargs)
-    return [
+    return _missing(
+        signature, signature.bind_partial(*((None,) if of_array else ()), *arguments.args, **arguments.kwargs)
+    )
+
+
+def _missing(signature: Signature, given: BoundArguments) -> tuple[str, ...]:
+    return tuple(
         parameter.name
         for parameter in signature.parameters.values()
         if parameter.name not in given.arguments and _is_required(parameter)
-    ]
+    )
 
 
 def _is_required(parameter: Parameter) -> bool:
