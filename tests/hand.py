@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
 PATIENCE = 30  # seconds after which a test counts as hanging; never waited for in a test that passes
@@ -71,8 +72,19 @@ def cancelled() -> Future:
     return future
 
 
+def eventually(holds: Callable[[], object]) -> bool:
+    """Whether it holds at last: for what sends no word when it comes true."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
 def settled(scheduler) -> None:
     """Return once the scheduler's thread has dealt with everything that it could by now."""
-    # Two rounds for each ready task at most: a message is handled and a task launched by turns.
-    for _ in range(2 + 2 * len(scheduler._dispatcher._ready)):
-        assert scheduler._dispatcher.flushed().wait(PATIENCE)
+    dispatcher = scheduler._dispatcher
+    assert dispatcher.flushed().wait(PATIENCE)
+    # It has been awake since we came. It sleeps, or ends, when nothing is left to do.
+    assert eventually(lambda: dispatcher._asleep or dispatcher._over or dispatcher.thread is None)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
-from hand import PATIENCE
+from hand import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,16 +134,6 @@ class Stage:
             closing.start()
             closing.join(PATIENCE)
             assert not closing.is_alive(), f"shutdown of {executor} hangs"
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    """Whether it holds at last: for what sends no word when it comes true."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 def ended(pid: int) -> bool:
