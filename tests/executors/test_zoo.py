@@ -110,7 +110,8 @@ def test_a_death_is_seen_while_a_child_holds_the_pipes(executor, stage):
     assert (type(error), error.exitcode) == (WorkerDied, 3)
 
 
-def test_an_idle_worker_that_is_killed_is_replaced(executor):
+def test_an_idle_worker_that_is_killed_is_replaced(stage):
+    executor = stage.executor(1)
     for _ in range(3):
         worker = executor.submit(zoo.pid).result(PATIENCE)
         os.kill(worker, signal.SIGKILL)

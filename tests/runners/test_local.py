@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from contract.stage import Stage, ended
-from hand import PATIENCE
+from hand import PATIENCE, forgive
 from runners.zoo import Counting, add, vanish
 from weft import ConcurrentRunner, LocalExecutor, Scheduler, State, task
 from weft.errors import ArgumentError, ChoiceError, TaskTimeout, WorkerDied
@@ -193,7 +193,7 @@ def test_types_of_the_script_may_be_written_as_texts(tmp_path):
 def test_a_time_limit_of_a_task_stops_it(run):
     with pytest.raises(TaskTimeout, match=r"sleep ran longer than its time limit of 0.05 s"):
         run(task(time=0.05, name="sleep")(lambda: time.sleep(PATIENCE))).result(PATIENCE)
-    run._calls.take_failures()
+    forgive(run)
 
 
 def test_a_task_is_tried_again_as_often_as_it_says(run, stage):
@@ -209,7 +209,7 @@ def test_a_task_is_tried_again_as_often_as_it_says(run, stage):
     with pytest.raises(OSError, match="again"):
         run(task(retries=1)(flaky), stage.ledger()).result(PATIENCE)
     assert run(task(retries={"died": 1})(vanish_once), stage.ledger()).result(PATIENCE) == 2
-    run._calls.take_failures()
+    forgive(run)
 
 
 def vanish_once(ledger: object) -> int:
@@ -231,7 +231,7 @@ def test_what_this_machine_does_not_have_fails_that_call_only(run):
     with pytest.raises(ChoiceError, match="gpus=1000 is more than there are here"):
         run(task(gpus=1000)(lambda: 1)).result(PATIENCE)
     assert run(add, 1).result(PATIENCE) == 2
-    run._calls.take_failures()
+    forgive(run)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_what_cannot_be_sent_is_named_as_the_function_names_it(run, function, ar
     with pytest.raises(ArgumentError, match=f"^<lambda> cannot be sent to another process: {where}cannot pickle"):
         run(function, *args).result(PATIENCE)
     assert run(add, 1).result(PATIENCE) == 2
-    run._calls.take_failures()
+    forgive(run)
 
 
 @pytest.mark.parametrize("end", ["success", "failure", "cancelled"])
@@ -263,7 +263,7 @@ def test_a_chain_of_any_length_ends(executor, end):
         elif end == "failure":
             root.set_exception(error := ValueError("no"))
             assert last.exception(PATIENCE) is error
-            run._calls.take_failures()
+            forgive(run)
         else:
             root.cancel()
             with pytest.raises(CancelledError):
@@ -275,7 +275,7 @@ def test_a_call_that_ends_its_process_fails_alone(run):
     with pytest.raises(WorkerDied, match=r"vanish failed: .*exit code 3"):
         run(vanish, 1).result(PATIENCE)
     assert [future.result(PATIENCE) for future in neighbours] == list(range(1, 21))
-    run._calls.take_failures()
+    forgive(run)
 
 
 def test_a_failure_shows_the_lines_of_the_user_and_none_of_ours(run):
@@ -286,7 +286,7 @@ def test_a_failure_shows_the_lines_of_the_user_and_none_of_ours(run):
     assert isinstance(error, ZeroDivisionError)
     assert "return x // 0" in str(error.__cause__)
     assert os.sep + "weft" + os.sep not in str(error.__cause__)
-    run._calls.take_failures()
+    forgive(run)
 
 
 # Cancelled while it runs

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from hand import PATIENCE
+from hand import PATIENCE, forgive
 from runners.zoo import add, describe, fail
 from weft import ConcurrentRunner, task
 from weft.errors import ArgumentError, ClosedError, DeadlockError
@@ -249,4 +249,4 @@ def test_a_call_in_a_process_cannot_take_its_runner_along(schedule):
     with ConcurrentRunner(schedule) as run:
         with pytest.raises(ArgumentError, match=r"variable 'run' .*: a ConcurrentRunner cannot travel"):
             run(lambda: run.shutdown()).result(PATIENCE)
-        run._calls.take_failures()
+        forgive(run)
