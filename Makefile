@@ -11,6 +11,9 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or
 # One that crashes is a failure; its test is not tried again.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0
 
+# Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
+test unit: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test unit check bench bench-local bench-jobs clean help
 .DEFAULT_GOAL := help
 
