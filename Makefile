@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## set up and run all tests
 	$(FORKS) -m forks
 
 unit: $(VENV)/.dev ## the tests without the long stress runs
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not forks"
 
 check: $(VENV)/.dev ## lint, format, strict types, layers
 	$(BIN)/ruff check .
