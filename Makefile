@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
 # One that crashes is a failure; its test is not tried again.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0
+# Processes that share tests have a thread for that, and a fork of a process with threads may find what they hold locked.
+FORKS = $(BIN)/python -m pytest
 
 # Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
 test unit: export PYTHONDONTWRITEBYTECODE :=
@@ -24,10 +26,11 @@ demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard libra
 	$(BIN)/python examples/stdlib_atlas.py
 
 test: $(VENV)/.dev ## set up and run all tests
-	$(PYTEST)
+	$(PYTEST) -m "not forks"
+	$(FORKS) -m forks
 
 unit: $(VENV)/.dev ## the tests without the long stress runs
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not forks"
 
 check: $(VENV)/.dev ## lint, format, strict types, layers
 	$(BIN)/ruff check .

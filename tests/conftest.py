@@ -16,6 +16,16 @@ settings.load_profile("weft")
 EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn", "fork"]
 
 
+# Of these, those whose workers are forks of the very process that runs the tests.
+FORKS = ("fork", "local-fork", "processes-fork")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name.partition("[")[2].startswith(tuple(f"{name}{end}" for name in FORKS for end in "-]")):
+            item.add_marker(pytest.mark.forks)
+
+
 # While ast.parse makes a tree, the garbage collector may run finalizers, and these, or another thread meanwhile, make
 # another one: CPython 3.11 counts the depth of both in one place and ends in a SystemError. So it is not to run then.
 _parse = ast.parse

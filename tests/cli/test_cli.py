@@ -1,9 +1,14 @@
 """The command as a user types it."""
 
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from xml.etree import ElementTree
 
@@ -116,6 +121,17 @@ def test_a_script_is_run_where_the_command_line_says_with_its_own_arguments(fold
         assert done.stdout == f"{expected} ['--x', '1']\n"
 
 
+def test_all_that_follows_two_dashes_is_for_the_script(script):
+    path = script("import sys; print(sys.argv[1:])")
+    for given, expected in (
+        (["--", "--dry", "x"], ["--dry", "x"]),
+        (["--", "--", "x"], ["--", "x"]),
+        (["a b", "-x", "'"], ["a b", "-x", "'"]),
+    ):
+        command = [sys.executable, "-m", "weft", "run", path, *given]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{expected}\n"
+
+
 def test_a_script_that_fails_ends_the_command_as_it_ends_python(script):
     path = script("import sys; sys.exit(3)")
     assert subprocess.run([sys.executable, "-m", "weft", "run", path], check=False).returncode == 3
@@ -173,6 +189,75 @@ def test_status_says_why_a_job_waits(weft, script, folder):
     assert "run its script again, and what is done is taken over" in weft("status", "-1")
 
 
+def test_what_was_running_when_a_run_was_cut_short_is_running_no_more(weft, script, folder):
+    process = start(script(SLOW))
+    assert eventually((folder / "begun").exists)
+    process.kill()
+    process.communicate()
+    said = weft("status", "-1")
+    assert "2 jobs: 2 wanted" in said
+    assert "was running when the run was cut short" in said
+    assert "waits for" not in said
+
+
+def test_a_run_that_is_damaged_does_not_hide_the_others(weft, script):
+    for _ in range(3):
+        script.run(script(PIPELINE))
+    good, no_json, no_jobs = all_runs()
+    (no_json.path / "run.json").write_text("{")
+    (no_jobs.path / "run.json").write_text('{"jobs": [1]}')
+    with good.journal.open("a") as file:
+        file.write('{"job":"merge"}\n{"t":"x","job":"merge","state":"y"}\n{"t":1,"job":[],"state":"failed"}\n[]\n')
+    said = weft("status")
+    assert said.count("unreadable") == 2
+    assert "run.json is no JSON" in said
+    assert "run.json is not what weft wrote there" in said
+    assert "1 failed" in said
+    assert "3 succeeded, 1 failed" in weft("status", "-1")
+    assert "is not what weft wrote there" in weft("status", "-3", code=1)
+
+
+def test_names_cannot_disturb_the_terminal(weft, script):
+    script.run(script("@job(name='red\x1b[31m \\n' + 'x' * 100)\ndef a(): print(1)\nschedule(a)"))
+    said = weft("status", "-1")
+    assert "\x1b" not in said
+    assert "red?[31m xxx" in said
+
+
+def test_on_a_terminal_each_line_fits_it_and_has_colours_if_wanted(script, folder):
+    name = "a name that is long enough to fill a line of a terminal by itself, and then some more"
+    script.run(script(PIPELINE.replace("schedule(", f"schedule(name={name!r}, *[").replace("clean_up,", "clean_up],")))
+    for arguments, environ, coloured in ((["status"], {}, True), (["status"], {"NO_COLOR": "1"}, False)):
+        said = in_a_terminal(arguments, environ)
+        assert ("\x1b[32m" in said) is coloured
+        lines = re.sub(r"\x1b\[\d*m", "", said).splitlines()
+        assert len(lines) == 2
+        assert max(map(len, lines)) <= 80
+
+
+def in_a_terminal(arguments, environ):
+    """What the command prints on a terminal of 80 columns."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "weft", *arguments], stdout=its, stderr=its, env={**inherited, **environ}
+    )
+    os.close(its)
+    said = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # its last process has closed it
+            break
+        if not part:
+            break
+        said += part
+    os.close(ours)
+    assert process.wait() == 0
+    return said.decode()
+
+
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(weft, script):
     script.run(script(PIPELINE))
     assert "there is no run 'nonsense'; the last ones are:" in weft("status", "nonsense", code=1)
@@ -221,6 +306,90 @@ def test_a_log_is_followed_until_the_job_is_over(folder, script):
     assert process.returncode == 0
 
 
+def test_all_tries_of_a_job_are_followed_one_after_the_other(folder, script):
+    """The first try waits at a gate, the second at another; in between, what the first wrote has become the log."""
+    for name in ("first", "second", "passes"):
+        os.mkfifo(folder / name)
+    process = start(
+        script("""
+from pathlib import Path
+
+@job(retries=1)
+def twice():
+    name = "second" if Path("was").exists() else "first"
+    Path("was").touch()
+    print(name, "begins", flush=True)
+    open(name).close()
+    print(name * 3, flush=True)
+    open("passes").close()
+    if name == "first":
+        raise ValueError("once more")
+    print("done")
+
+schedule(twice)
+""")
+    )
+    (folder / "first").open("w").close()
+    command = [sys.executable, "-m", "weft", "logs", "--follow", "-1", "twice"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+        said = follower.stdout.readline() + follower.stdout.readline()
+        assert said == "first begins\nfirstfirstfirst\n"
+        (folder / "passes").open("w").close()
+        (folder / "second").open("w").close()
+        while "second begins\n" not in said:
+            said += follower.stdout.readline()
+        (folder / "passes").open("w").close()
+        said += follower.stdout.read()
+    process.communicate()
+    (run,) = all_runs()
+    assert said == (run.path / "tasks" / "twice" / "log").read_text()
+    assert re.sub(r"(?s)Traceback.*: once more\n", "TRACEBACK\n", said) == (
+        "first begins\nfirstfirstfirst\nTRACEBACK\nsecond begins\nsecondsecondsecond\ndone\n"
+    )
+
+
+def test_of_a_job_that_runs_again_all_that_it_wrote_is_printed(weft, folder, script):
+    process = start(
+        script("""
+from pathlib import Path
+
+@job(retries=1)
+def twice():
+    if not Path("was").exists():
+        Path("was").touch()
+        print("first")
+        raise ValueError("once more")
+    print("second", flush=True)
+    Path("begun").touch()
+    time.sleep(100)
+
+import time
+schedule(twice)
+""")
+    )
+    try:
+        assert eventually((folder / "begun").exists)
+        said = weft("logs", "-1", "twice")
+    finally:
+        process.kill()
+        process.communicate()
+    assert said.startswith("first\n")
+    assert said.endswith("once more\nsecond\n")
+
+
+def test_logs_of_a_job_that_an_earlier_run_has_done_are_pointed_at(weft, script, folder):
+    path = script(
+        "from pathlib import Path\n"
+        "@ensure(lambda: Path('made').exists())\n@job(name='a b')\ndef a(): Path('made').touch(); print('made')\n"
+        "@job\ndef b(): ...\nschedule(a, b)"
+    )
+    script.run(path)
+    first = all_runs()[0].name
+    script.run(path)
+    assert weft("logs", "-1", "a b") == f"a b is there since an earlier run: weft logs {first} 'a b'\n"
+    assert weft("logs", first, "a b") == "made\n"
+
+
 # Cancel
 
 
@@ -236,14 +405,79 @@ def test_a_run_is_cancelled_and_nothing_of_it_is_left(weft, script, folder):
 
 
 def test_a_driver_that_does_not_hear_is_ended_all_the_same(weft, script, folder, monkeypatch):
-    monkeypatch.setattr("weft.cli.cancel.WAYS", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, 9.0)))
-    deaf = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
+    monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, 9.0)))
+    deaf = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda *_: None)\n"
     process = start(script(deaf + SLOW))
     assert eventually((folder / "begun").exists)
     assert "cancelled" in weft("cancel", "-1")
     process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
-    assert "cancelled" in weft("status")
+    assert "2 jobs: 2 cancelled" in weft("status", "-1")
+    assert weft("logs", "-1", "first") == "begun\n"
+
+
+def test_a_driver_that_ignores_a_signal_is_told_by_the_next_at_once(weft, script, folder, monkeypatch):
+    monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGINT, 1e9), (signal.SIGTERM, 30.0)))
+    process = start(script("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + SLOW))
+    assert eventually((folder / "begun").exists)
+    assert "cancelled" in weft("cancel", "-1")
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_a_notebook_is_interrupted_and_not_killed(weft, folder, monkeypatch):
+    monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGINT, 0.3), (signal.SIGTERM, 9.0)))
+    text = "from weft import *\nimport signal\nsignal.signal(signal.SIGINT, lambda *_: None)\n" + SLOW
+    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert eventually((folder / "begun").exists)
+        said = weft("cancel", "-1", code=1)
+        assert f"process {process.pid} does not listen; end that, with all that it does: kill {process.pid}" in said
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_that_was_cut_short_is_cancelled_so_that_nobody_takes_it_over(weft, script, folder):
+    path = script(SLOW.replace("time.sleep(100)", "time.sleep(0 if Path('again').exists() else 100)"))
+    process = start(path)
+    assert eventually((folder / "begun").exists)
+    process.kill()
+    process.communicate()
+    assert "cancelled" in weft("cancel", "-1")
+    assert "nothing to cancel" in weft("cancel", "-1")
+    (folder / "again").touch()
+    assert "taking over" not in script.run(path).stderr
+    assert len(all_runs()) == 2
+
+
+def test_a_driver_on_another_host_is_left_alone(weft, script, folder):
+    process = start(script(SLOW))
+    try:
+        assert eventually((folder / "begun").exists)
+        (run,) = all_runs()
+        (run.path / "lock").write_text(f'["elsewhere",{process.pid},1]')
+        assert f"is driven by process {process.pid} on elsewhere; cancel it there" in weft("cancel", "-1", code=1)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_process_that_has_the_pid_of_a_driver_by_chance_is_left_alone(weft, script, folder, monkeypatch):
+    monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGKILL, 0.1),))
+    process = start(script(SLOW))
+    try:
+        assert eventually((folder / "begun").exists)
+        (run,) = all_runs()
+        driver = run.driver()
+        (run.path / "lock").write_text(f'["{driver.host}",{process.pid},{driver.started - 1}]')
+        assert "does not end: something holds" in weft("cancel", "-1", code=1)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # Clean
@@ -265,6 +499,18 @@ def test_clean_lists_what_is_old_and_deletes_it_when_told_to(weft, script):
     assert [run.name for run in all_runs()] == [new.name]
     assert "no runs that are over are older than 7d" in weft("clean")
     assert "is no time such as 7d" in weft("clean", "--older", "soon", code=2)
+
+
+def test_clean_leaves_alone_what_is_not_the_users(weft, script):
+    for _ in range(2):
+        script.run(script(PIPELINE))
+    new, old = all_runs()
+    old.path.chmod(0o777)
+    said = weft("clean", "--older", "0", "--commit")
+    assert f"{old.name} stays: others may write to" in said
+    assert "1 run deleted" in said
+    assert [run.name for run in all_runs()] == [old.name]
+    assert not new.path.exists()
 
 
 def test_clean_never_deletes_a_run_that_goes_on(weft, script, folder):

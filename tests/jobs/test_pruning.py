@@ -346,7 +346,7 @@ def possible(jobs):
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(graphs())
 def test_plans_of_any_graph_agree_with_the_definition(drawn):
     jobs, asked = drawn
@@ -365,7 +365,7 @@ def test_plans_of_any_graph_agree_with_the_definition(drawn):
     assert all(id(part.job) in needed for part in plan if part.state is RUNS)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(graphs())
 def test_pruning_changes_nothing_about_what_runs(drawn):
     _, asked = drawn

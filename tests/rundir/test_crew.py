@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from weft.errors import RunInUse
+from rundir.conftest import full_disk
+from weft.errors import RunInUse, StorageError
 from weft.rundir import Crew, Member, RunFolder, crew, dismiss, keep_log, log_path
 
 
@@ -120,6 +121,38 @@ def test_output_becomes_a_log_and_that_of_a_further_try_is_added(run):
     member.close()
     assert log_path(run.path, "fit", 3).read_bytes() == b"first try\nsecond try\n"
     assert out.read_bytes() == b""
+
+
+def test_output_that_a_full_disk_cuts_short_is_not_lost(run):
+    member = Member(Crew.form(run.path).path)
+    out = member.path.with_name(member.path.name + ".out")
+    for text in (b"first\n", b"second" * 100):
+        os.write(member.out, text)
+        if text == b"first\n":
+            keep_log(run.path, "fit", 3, out)
+            member.renew()
+    with full_disk(50), pytest.raises(StorageError, match=r"(?s)cannot write .*log: File too large"):
+        keep_log(run.path, "fit", 3, out)
+    assert out.read_bytes() == b"second" * 100
+    member.close()
+
+
+def test_what_is_put_away_while_one_looks_is_passed_over(run, monkeypatch):
+    members = Crew.form(run.path)
+    member = Member(members.path)
+    member.is_at("fit", None)
+    os.write(member.out, b"x")
+    assert len(members.left()) == 1
+    reading = crew._read
+
+    def read(path):
+        members.disband()
+        return reading(path)
+
+    monkeypatch.setattr(crew, "_read", read)
+    assert members.left() == []
+    assert members.left() == []
+    member.close()
 
 
 def test_what_a_worker_is_at_is_replaced_whole(run):

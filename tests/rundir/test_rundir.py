@@ -3,8 +3,6 @@
 import errno
 import json
 import os
-import resource
-import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rundir.conftest import full_disk
 from weft.errors import ChoiceError, RunInUse, StorageError, TamperedError
 from weft.rundir import (
     Journal,
@@ -28,6 +27,7 @@ from weft.rundir import (
     make_folder,
     read_journal,
     read_outcomes,
+    remove_rests,
     safe_name,
     task_folder,
     write_atomic,
@@ -56,19 +56,6 @@ def umask(mask: int):
         yield
     finally:
         os.umask(before)
-
-
-@contextmanager
-def full_disk(room: int):
-    """No file can grow beyond so many bytes, as on a full disk: a write is cut short, and then fails."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, heard)
 
 
 # Modes and owners
@@ -273,6 +260,18 @@ def test_empty_blocks_after_a_power_cut_are_read_around(run):
     assert list(read_outcomes(run.path)) == [("a", None)]
 
 
+@pytest.mark.parametrize("cut", [1, 30, 70, 200])
+def test_records_that_a_power_cut_left_half_empty_are_read_around(run, cut):
+    recorder = Recorder(run.path)
+    for number in range(3):
+        recorder.record("a", number, ok=True, payload=b"x" * 30)
+    recorder.close()
+    [path] = (run.path / "outcomes").iterdir()
+    data = path.read_bytes()
+    path.write_bytes(data[:-cut] + bytes(cut))
+    assert sorted(read_outcomes(run.path)) == [("a", number) for number in range(3 - -(-cut * 3 // len(data)))]
+
+
 @pytest.mark.parametrize("at", [10, 36, 50])
 def test_a_record_that_was_changed_is_refused_and_named(run, at):
     recorder = Recorder(run.path)
@@ -381,6 +380,20 @@ def test_a_second_driver_is_told_of_the_first(run):
     again.unlock()
 
 
+def test_a_driver_that_cannot_say_who_it_is_lets_go_of_the_run(run):
+    run.unlock()
+    with full_disk(5), pytest.raises(StorageError, match=r"(?s)cannot write .*lock: File too large"):
+        run.lock()
+    assert not run.is_live()
+    run.lock()
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1, "x"])
+def test_what_is_no_process_is_no_driver(run, pid):
+    (run.path / "lock").write_text(json.dumps(["host", pid, None]))
+    assert run.driver() is None
+
+
 def test_a_run_is_free_when_its_driver_is_killed(run):
     run.unlock()
     code = "import sys; from weft.rundir import find_run; find_run(sys.argv[1]).lock(); print(1, flush=True); input()"
@@ -474,11 +487,42 @@ def test_a_head_that_leads_out_of_the_runs_is_not_followed(base, run):
 
 def test_a_run_that_goes_on_is_not_removed(run):
     with pytest.raises(RunInUse):
-        run.remove()
+        RunFolder(run.path).remove()
     run.unlock()
-    run.remove()
+    with full_disk(0):  # which is when one wants to
+        run.remove()
     assert not run.path.exists()
     assert all_runs() == []
+
+
+def test_what_is_left_of_a_removal_that_was_interrupted_is_no_run(run, base):
+    run.unlock()
+    run.path.rename(base / "runs" / f".{run.name}")
+    assert all_runs() == []
+    remove_rests()
+    assert list((base / "runs").iterdir()) == []
+
+
+def test_a_run_that_others_can_write_to_is_not_opened(run):
+    run.path.chmod(0o770)
+    for name in (run.name, "-1", run.path):
+        with pytest.raises(StorageError, match="others may write to"):
+            find_run(name)
+    if ROOT:
+        run.path.chmod(0o700)
+        os.chown(run.path, 12345, -1)
+        for name in (run.name, "-1", run.path):
+            with pytest.raises(StorageError, match="belongs to user 12345"):
+                find_run(name)
+
+
+def test_a_run_that_is_nearly_named_is_suggested():
+    runs = [RunFolder.create(name, name) for name in ("estimate", "fit")]
+    for typed in ("estimtae", runs[0].name.replace("estimate", "estimat")):
+        with pytest.raises(ChoiceError, match=f"did you mean {runs[0].name}\\?"):
+            find_run(typed)
+    for run in runs:
+        run.unlock()
 
 
 def test_where_there_are_no_runs_it_says_where_they_would_be(base):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from weft.rundir import RunFolder
 
 __all__ = ["command"]
 
@@ -25,26 +30,62 @@ def command(older: str, commit: bool) -> None:
     from weft.cli.words import age, counted
     from weft.errors import UserError
     from weft.resources import Resources
-    from weft.rundir import all_runs
+    from weft.rundir import remove_rests
 
     try:
         limit = 0.0 if older in ("0", "0s", "0d") else Resources.read("clean", time=older).time or 0.0
     except UserError:
         raise click.BadParameter(f"{older!r} is no time such as 7d, 12h or 30m", param_hint="--older") from None
     now = time.time()
-    old = [run for run in reversed(all_runs()) if now - run.last_change() >= limit and not run.is_live()]
+    old = _over(now - limit)
     wide = max((len(run.name) for run in old), default=0)
-    total = 0
+    count, total = 0, 0
     for run in old:
-        size = run.size()
-        total += size
-        click.echo(f"{run.name:<{wide}}  {size / 1e6:8.1f} MB  {age(now - run.last_change())}")
-        if commit:
-            run.remove()
-    count = len(old)
-    if not count:
+        size, changed = run.size(), run.last_change()
+        if commit and not _removed(run):
+            continue
+        count, total = count + 1, total + size
+        click.echo(f"{run.name:<{wide}}  {size / 1e6:8.1f} MB  {age(now - changed)}")
+    if commit:
+        remove_rests()
+    if not old:
         click.echo(f"no runs that are over are older than {older}")
     elif commit:
         click.echo(f"{counted(count, 'run')} deleted, {total / 1e6:.1f} MB")
     else:
         click.echo(f"{counted(count, 'run')}, {total / 1e6:.1f} MB; to delete: weft clean --older {older} --commit")
+    if count < len(old):
+        sys.exit(1)
+
+
+def _over(until: float) -> list[RunFolder]:
+    """The runs that are over and in which nothing has happened since, the oldest first."""
+    from weft.errors import StorageError
+    from weft.rundir import all_runs
+    from weft.rundir.place import check_folder
+
+    found = []
+    for run in reversed(all_runs()):
+        try:
+            if run.last_change() <= until:
+                check_folder(run.path)
+                if not run.is_live():
+                    found.append(run)
+        except StorageError as error:  # not the user's, so it is not ours to delete
+            _stays(run, error)
+    return found
+
+
+def _removed(run: RunFolder) -> bool:
+    from weft.errors import RunInUse, StorageError
+
+    try:
+        run.remove()
+    except (RunInUse, StorageError) as error:
+        _stays(run, error)
+        return False
+    return True
+
+
+def _stays(run: RunFolder, error: Exception) -> None:
+    click.echo(f"{run.name} stays: {error}", err=True)

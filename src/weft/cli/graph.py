@@ -56,7 +56,7 @@ def _nodes(source: str, args: tuple[str, ...]) -> list[Node]:
     from weft.rundir import find_run
 
     if source.endswith(".py"):
-        jobs = _sketched(source, args[1:] if args[:1] == ("--",) else args)
+        jobs = _sketched(source, args)
         shown = {key: "up to date" if job.state.value == "up to date" else "" for key, job in jobs.items()}
     else:
         jobs = View(find_run(source)).jobs

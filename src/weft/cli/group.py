@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from typing import Any
 
@@ -72,9 +70,4 @@ def _weft() -> None:
 
 def main() -> None:
     """The entry point."""
-    try:
-        _weft(prog_name="weft")
-    except BrokenPipeError:  # `weft status | head`
-        # What is still in the buffer would be written when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    _weft(prog_name="weft")

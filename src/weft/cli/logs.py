@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -51,77 +52,125 @@ def command(run: str, job: str, element: str | None, follow: bool) -> None:
     else:
         _print_all(folder, seen)
         return
-    if follow:
-        _follow(folder, seen, place)
-        return
-    path = _path(folder, seen.key, place)
-    if path is None:
-        click.echo(_nothing(view, seen, place), err=True)
-    else:
-        _print(path, 0)
+    with Tail(folder, seen.key, place) as tail:
+        if follow:
+            _follow(view, seen, place, tail)
+        else:
+            tail.more()
+    if not tail.printed:
+        click.echo(_nothing(View(folder), seen.key, place), err=True)
 
 
 def _print_all(folder: RunFolder, job: SeenJob) -> None:
     assert job.elements is not None
-    first = True
+    printed = 0
     for place in job.places:
-        path = _path(folder, job.key, place)
-        if path is not None:
-            click.echo(f"{'' if first else chr(10)}==> {job.name}[{job.elements[place]}] <==")
-            _print(path, 0)
-            first = False
-    if first:
-        click.echo(f"no element of {job.name} has written anything", err=True)
+        title = f"{chr(10) if printed else ''}==> {job.name}[{job.elements[place]}] <==\n"
+        with Tail(folder, job.key, place, title) as tail:
+            tail.more()
+        printed += tail.printed
+    if not printed:
+        where = f"; it is there since an earlier run: weft logs {job.source} {quote(job.name)}" if job.source else ""
+        click.echo(f"no element of {job.name} has written anything{where}", err=True)
 
 
-def _nothing(view: View, job: SeenJob, place: int | None) -> str:
+def _nothing(view: View, key: str, place: int | None) -> str:
+    job = view.jobs[key]
     state = job.states.get(place or 0, job.state)
-    if state.is_end:
-        return f"{job.name} has written nothing"
-    return f"{job.name} has written nothing yet: {state.value}; {view.why(job)}".rstrip("; ")
+    if not state.is_end:
+        return f"{job.name} has written nothing yet: {state.value}; {view.why(job)}".rstrip("; ")
+    if state.value == "up to date" and job.source:
+        return f"{job.name} is there since an earlier run: weft logs {job.source} {quote(job.name)}"
+    return f"{job.name} has written nothing"
 
 
-def _path(folder: RunFolder, key: str, place: int | None) -> Path | None:
-    """Its log; while it runs, what its worker has put down so far."""
-    from weft.rundir import Crew, log_path
-
-    log = log_path(folder.path, key, place)
-    workers = folder.path / "workers"
-    if workers.is_dir():
-        for crew in workers.iterdir():
-            at = Crew(crew).at(key, place)
-            if at is not None:
-                return at.out
-    return log if log.exists() else None
-
-
-def _follow(folder: RunFolder, job: SeenJob, place: int | None) -> None:
+def _follow(view: View, job: SeenJob, place: int | None, tail: Tail) -> None:
     from weft.cli.view import View
 
-    printed = 0
+    folder, size = view.folder, -1
     while True:
-        view = View(folder)
-        now = view.jobs[job.key].states.get(place or 0)
-        path = _path(folder, job.key, place)
-        if path is not None:
-            try:
-                printed = _print(path, printed)
-            except FileNotFoundError:  # it has just become the log
-                continue
-        if (now is not None and now.is_end) or view.how != "running":
-            if path is None:
-                click.echo(f"{job.name} has written nothing", err=True)
+        now = folder.journal.stat().st_size if folder.journal.exists() else 0
+        if now != size or not folder.is_live():  # else nothing has happened, and there may be many events
+            view, size = View(folder), now
+        state = view.jobs[job.key].states.get(place or 0)
+        tail.more()  # after its state: what a job has written is there before its end is told
+        if view.how != "running" or (state is not None and state.is_end):
             return
         time.sleep(STEP)
 
 
-def _print(path: Path, start: int) -> int:
-    """From a byte on; up to which."""
-    out = sys.stdout.buffer
-    with path.open("rb") as file:
-        file.seek(start)
+class Tail:
+    """What a job has written, as it grows.
+
+    A worker writes to a file of its own; when a try of the job is over, that becomes the job's log, or is added to it.
+    So what has been printed is always the beginning of the log with that file behind it. Jobs that share memory with
+    their driver write to the log at once.
+
+    Attributes:
+        printed: bytes.
+    """
+
+    def __init__(self, folder: RunFolder, key: str, place: int | None, title: str = "") -> None:
+        from weft.rundir import log_path
+
+        self.printed = 0
+        self._folder, self._key, self._place, self._title = folder, key, place, title
+        self._log = log_path(folder.path, key, place)
+        self._held: BinaryIO | None = None  # the worker's, kept open: it stays the same when it becomes the log
+
+    def __enter__(self) -> Tail:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    def more(self) -> None:
+        """Print what is new."""
+        found = self._worker_file()
+        if self._held is not None:
+            self._copy(self._held)
+            if found is not None and _is_same(self._held, found):
+                found.close()
+                return
+            self._held.close()
+            self._held = None
+        if self._log.exists():
+            with self._log.open("rb") as log:
+                log.seek(self.printed)
+                self._copy(log)
+                put_away = found is not None and (_is_same(log, found) or not os.fstat(found.fileno()).st_nlink)
+        else:
+            put_away = False
+        if found is not None and put_away:  # meanwhile, so it has been printed with the log
+            found.close()
+        elif found is not None:
+            self._held = found
+            self._copy(found)
+
+    def _worker_file(self) -> BinaryIO | None:
+        from weft.rundir import Crew
+
+        workers = self._folder.path / "workers"
+        try:
+            for crew in workers.iterdir():
+                at = Crew(crew).at(self._key, self._place)
+                if at is not None:
+                    return at.out.open("rb")
+        except FileNotFoundError:  # there are none, or what it wrote has just been put away
+            pass
+        return None
+
+    def _copy(self, file: BinaryIO) -> None:
+        out = sys.stdout.buffer
         while part := file.read(READ):
+            if self._title:
+                click.echo(self._title, nl=False)
+                self._title = ""
             out.write(part)
-        start = file.tell()
-    out.flush()
-    return start
+            self.printed += len(part)
+        out.flush()
+
+
+def _is_same(one: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))

@@ -40,4 +40,4 @@ def command(backend: str | None, dry: bool, script: Path, args: tuple[str, ...])
         os.environ[DEFAULT] = backend
     sys.stdout.flush()
     # The script takes the place of this process: what it is given, and how it ends, is as if there had been no weft.
-    os.execv(sys.executable, [sys.executable, str(script), *(args[1:] if args[:1] == ("--",) else args)])
+    os.execv(sys.executable, [sys.executable, str(script), *args])

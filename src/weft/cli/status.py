@@ -16,7 +16,8 @@ __all__ = ["command"]
 
 LATEST = 20  # runs in the list
 ROWS = 40  # jobs in the table, on a terminal
-NAME = 34  # characters of a name
+RUN = 38  # characters of the name of a run, on a terminal
+NAME = 34  # characters of the name of a job
 LINE = 76  # characters of a reason, which stands four to the right
 
 COLOURS = {
@@ -45,6 +46,7 @@ def command(run: str | None, everything: bool) -> None:
       weft status pi --all
     """
     from weft.cli.view import View
+    from weft.errors import StorageError
     from weft.rundir import all_runs, find_run, home
 
     if run is not None:
@@ -55,12 +57,20 @@ def command(run: str | None, everything: bool) -> None:
         _say(f"no runs in {home()}")
         return
     shown = runs if everything else runs[:LATEST]
-    wide = max(len(folder.name) for folder in shown)
+    wide = max(len(_run_name(folder.name)) for folder in shown)
     _say(f"{'run':<{wide}}  {'state':<11}  {'jobs':>9}  {'time':>6}")
     for folder in shown:
-        _say(_row(View(folder), wide))
+        try:
+            _say(_row(View(folder), wide))
+        except StorageError as error:  # one run that is damaged does not hide the others
+            _say(f"{_run_name(folder.name):<{wide}}  {_styled('unreadable', 'failed')}\n    {error}")
     if len(shown) < len(runs):
         _say(f"... and {len(runs) - len(shown)} older ones: weft status --all")
+
+
+def _run_name(name: str) -> str:
+    """On a terminal as much of it as fits the line, which tells it apart all the same: it begins with the time."""
+    return _cut(name, RUN) if sys.stdout.isatty() else name
 
 
 def _row(view: View, wide: int) -> str:
@@ -70,9 +80,8 @@ def _row(view: View, wide: int) -> str:
     jobs = f"{done}/{len(view.jobs)}" if done < len(view.jobs) else f"{len(view.jobs)}"
     failed = sum(job.state.value == "failed" for job in view.jobs.values())
     wrong = _styled(f"  {failed} failed", "failed") if failed else ""
-    return (
-        f"{view.name:<{wide}}  {_styled(f'{view.how:<11}', view.how)}  {jobs:>9}  {duration(view.seconds()):>6}{wrong}"
-    )
+    state = _styled(f"{view.how:<11}", view.how)
+    return f"{_run_name(view.name):<{wide}}  {state}  {jobs:>9}  {duration(view.seconds()):>6}{wrong}"
 
 
 def _show(view: View, everything: bool) -> None:
@@ -123,7 +132,7 @@ def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
 
 
 def _cut(text: str, most: int = NAME) -> str:
-    text = " ".join(text.split())
+    text = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weft.engine.states import State
-from weft.errors import ChoiceError
+from weft.errors import ChoiceError, StorageError
 from weft.rundir import RunFolder, read_journal
 
 __all__ = ["SeenJob", "View", "counted_states"]
@@ -25,6 +25,7 @@ class SeenJob:
         self.state = State(said["state"])
         self.detail = str(said.get("why", ""))
         self.edges: list[tuple[str, str]] = [(key, status) for key, status in said.get("edges", ())]
+        self.source: str | None = said.get("from")  #: The run that knows what was done of it before this one.
         self.wait_for = str(said.get("wait_for", "all"))
         self.elements: Sequence[Any] | None = _elements(said.get("elements"))
         self.places: Sequence[int] = said.get("left", range(len(self.elements)) if self.elements is not None else (0,))
@@ -35,8 +36,11 @@ class SeenJob:
         self.ended: float | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """One event of it."""
-        state, place = State(event["state"]), event.get("i")
+        """One event of it; what is none is passed over."""
+        try:
+            state, place, time = State(event["state"]), event.get("i"), float(event["t"])
+        except (KeyError, TypeError, ValueError):
+            return
         if self.elements is not None and place is not None:
             self.states[place] = state
             if self.state is State.WANTED and state is not State.WANTED:
@@ -46,11 +50,19 @@ class SeenJob:
             if self.elements is None:
                 self.states[0] = state
         if state is State.RUNNING and self.began is None:
-            self.began = event["t"]
+            self.began = time
         if state.is_end:
-            self.ended = event["t"]
+            self.ended = time
         if event.get("detail"):
             self.detail = str(event["detail"])
+
+    def stopped(self, state: State, why: str) -> None:
+        """The run does not go on, so it is not running any more, and does not wait, whatever the events say."""
+        open_places = [place for place, its in self.states.items() if not its.is_end]
+        self.states.update(dict.fromkeys(open_places, state))
+        if not self.state.is_end:
+            self.detail = why if self.state is State.RUNNING else ""
+            self.state = state
 
     def place_of(self, text: str) -> int:
         """The place of an element, as a user writes it."""
@@ -82,18 +94,30 @@ class View:
         self.folder = folder
         self.name = folder.name
         self.facts = folder.facts()
-        self.jobs = {job["key"]: SeenJob(job) for job in self.facts.get("jobs", ())}
-        self.began = float(self.facts.get("created", folder.last_change()))
+        try:
+            self.jobs = {job["key"]: SeenJob(job) for job in self.facts.get("jobs", ())}
+            self.began = float(self.facts.get("created", folder.last_change()))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"{folder.path / 'run.json'} is not what weft wrote there") from error
         self.changed = self.began
         live = folder.is_live()  # before its events are read: what ends in between is seen there
         last = ""
         for event in read_journal(folder.journal):
-            self.changed = event.get("t", self.changed)
+            time = event.get("t")
+            self.changed = float(time) if isinstance(time, int | float) else self.changed
             if "run" in event:
-                last = event["run"]
-            elif event.get("job") in self.jobs:
+                last = str(event["run"])
+            elif isinstance(event.get("job"), str) and event["job"] in self.jobs:
                 self.jobs[event["job"]].take(event)
         self.how = last if last in ENDS else "running" if live else "cut short"
+        if self.how == "cancelled":  # its driver may have been killed before it could say what that means for its jobs
+            self._stop(State.CANCELLED, "")
+        elif self.how == "cut short":
+            self._stop(State.WANTED, "was running when the run was cut short")
+
+    def _stop(self, state: State, why: str) -> None:
+        for job in self.jobs.values():
+            job.stopped(state, why)
 
     def seconds(self) -> float:
         """How long it has been going on, or went on."""
@@ -113,7 +137,7 @@ class View:
 
     def why(self, job: SeenJob) -> str:
         """Why a job that waits does, or what went wrong with one that failed; one line, perhaps empty."""
-        if job.state is State.WANTED:
+        if job.state is State.WANTED and self.how == "running":
             waiting = [(self.jobs[key], status) for key, status in job.edges if key in self.jobs]
             names = [
                 f"{dep.name} ({dep.state.value})" if status == "success" else f"{status} of {dep.name}"
@@ -124,7 +148,7 @@ class View:
                 return f"waits for {' or '.join(names[:3]) if job.wait_for == 'any' else ', '.join(names[:3])}" + (
                     f" and {len(names) - 3} more" if len(names) > 3 else ""
                 )
-            return "waits for a free place" if self.how == "running" else ""
+            return "waits for a free place"
         return " ".join(job.detail.removeprefix("DependencyNeverSatisfied: ").split())
 
 

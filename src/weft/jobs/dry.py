@@ -110,7 +110,7 @@ def _row(part: Planned, records: Mapping[AnyJob, Record], level: int) -> tuple[s
     if job.elements is not None:
         calls = f"{len(part.places)} of {len(record.places)}"
     words = job.spec.resources.words()
-    asks = [f"{value} {word}" for word in ("cpus", "gpus") if (value := words.get(word))]
+    asks = [_count(value, word) for word in ("cpu", "gpu") if (value := words.get(f"{word}s"))]
     asks += [_memory(words["memory"])] if "memory" in words else []
     asks += [f"{words['time']:g} s"] if "time" in words else []
     takes = [records[dep].name for dep in job.arguments.takes]

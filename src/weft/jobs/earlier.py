@@ -15,7 +15,7 @@ from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.past import Past, is_over
 from weft.jobs.scribe import say
-from weft.rundir import Crew, RunFolder, dismiss, keep_log, latest_run
+from weft.rundir import RunFolder, dismiss, latest_run
 
 __all__ = ["Earlier", "script"]
 
@@ -68,7 +68,7 @@ class Earlier:
             self._folder = head
             if not is_over(head):  # meanwhile
                 for crew in dismiss(head.path, head.name):
-                    _keep_logs(head.path, crew)
+                    crew.put_away(head.path)
                 self.resumed = True
             else:
                 head.unlock()
@@ -156,12 +156,6 @@ class Earlier:
         if self._folder is None:
             self._folder = RunFolder.create(name or _script_name(), self.identity)
         return self._folder
-
-
-def _keep_logs(run: Path, crew: Crew) -> None:
-    for place in crew.left():
-        keep_log(run, place.key, place.place, place.out)
-    crew.disband()
 
 
 def _identity(named: Named, asked: Sequence[AnyJob], name: str | None) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from weft.engine.states import State
-from weft.errors import DeadlockError, DependencyNeverSatisfied, JobFailed, RunInUse, told
+from weft.errors import DeadlockError, DependencyNeverSatisfied, JobFailed, told
 from weft.jobs.facts import records_told
 from weft.jobs.past import Past, is_over
 from weft.jobs.records import Record
-from weft.jobs.scribe import CANCEL
 from weft.payload import unpack_failure
-from weft.rundir import RunFolder, log_path, read_journal, write_atomic
+from weft.rundir import RunFolder, log_path, read_journal
 
 __all__ = ["Loaded"]
 
@@ -49,22 +45,10 @@ class Loaded:
         return True
 
     def cancel(self) -> None:
-        """Have its driver cancel what is not over; return when the run is."""
-        driver = self._folder.driver()
-        if is_over(self._folder):
-            return
-        write_atomic(self._folder.path / CANCEL, b"")
-        if driver is not None and self._folder.is_live():
-            if driver.host != socket.gethostname():
-                raise RunInUse(
-                    f"run {self.name} is driven by process {driver.pid} on {driver.host}; cancel it there",
-                    run=self.name,
-                    host=driver.host,
-                    pid=driver.pid,
-                )
-            os.kill(driver.pid, signal.SIGINT)
-            while self._folder.is_live():
-                time.sleep(LOOK)
+        """Have its driver cancel what is not over; return when the run is. Raises RunInUse where that cannot be."""
+        from weft.jobs.stop import stop
+
+        stop(self._folder)
         self._read()
 
     def log_path(self, record: Record, place: int | None) -> Path | None:

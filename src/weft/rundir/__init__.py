@@ -1,6 +1,6 @@
 """The run directory: what is known of a run, on disk, for the user alone.
 
-* `RunFolder`, `find_run`, `latest_run`, `all_runs`: folders of runs, and who drives them
+* `RunFolder`, `find_run`, `latest_run`, `all_runs`, `remove_rests`: folders of runs, and who drives them
 * `Journal`, `read_journal`: what happened
 * `Recorder`, `read_outcomes`, `Outcome`: what jobs returned
 * `Crew`, `Member`, `dismiss`, `log_path`, `keep_log`: the processes that work for a driver, and what jobs wrote
@@ -13,7 +13,7 @@ from weft.lazy import lazily
 
 if TYPE_CHECKING:
     from weft.rundir.crew import Crew, Member, dismiss, keep_log, log_path
-    from weft.rundir.folder import Driver, RunFolder, all_runs, find_run, latest_run
+    from weft.rundir.folder import Driver, RunFolder, all_runs, find_run, latest_run, remove_rests
     from weft.rundir.journal import Journal, read_journal
     from weft.rundir.outcomes import Outcome, Recorder, read_outcomes, task_folder
     from weft.rundir.place import append_to, home, make_folder, safe_name, write_atomic
@@ -37,6 +37,7 @@ __all__ = [
     "make_folder",
     "read_journal",
     "read_outcomes",
+    "remove_rests",
     "safe_name",
     "task_folder",
     "write_atomic",
@@ -63,6 +64,7 @@ __getattr__, __dir__ = lazily(
         "make_folder": "place",
         "read_journal": "journal",
         "read_outcomes": "outcomes",
+        "remove_rests": "folder",
         "safe_name": "place",
         "task_folder": "outcomes",
         "write_atomic": "place",

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from weft.errors import RunInUse
 from weft.rundir.outcomes import task_folder
-from weft.rundir.place import append_to, check_file, make_folder, open_new, safe_name
+from weft.rundir.place import append_to, check_file, make_folder, open_new, safe_name, write_all
 
 __all__ = ["Crew", "Member", "Place", "dismiss", "keep_log", "log_path"]
 
@@ -57,7 +57,7 @@ def keep_log(run: Path, key: str, place: int | None, out: Path) -> None:
         try:
             with out.open("rb") as source:
                 while part := source.read(READ):
-                    os.write(file, part)
+                    write_all(file, part, log)
         finally:
             os.close(file)
     except OSError:  # no links here
@@ -86,14 +86,23 @@ class Crew:
         """Of each worker: what it is, or was, at, with what it has written and not put into a log."""
         found = []
         for path in _members(self.path):
-            at, out = _read(path), path.with_name(path.name + OUT)
+            out = path.with_name(path.name + OUT)
             try:
                 written = out.stat().st_size > 0
+                at = _read(path)
             except OSError:
-                continue
+                if path.exists() and out.exists():
+                    raise
+                continue  # it has just been put away, perhaps with all the others
             if at is not None and written:
                 found.append(Place(at[0], at[1], out))
         return found
+
+    def put_away(self, run: Path) -> None:
+        """Once nobody of them is at work: what they have written goes to the logs, and nothing else is left."""
+        for place in self.left():
+            keep_log(run, place.key, place.place, place.out)
+        self.disband()
 
     def disband(self) -> None:
         """All is over: nothing is left of it but what has been put into logs."""
@@ -134,7 +143,10 @@ def dismiss(run: Path, name: str) -> list[Crew]:
 
 
 def _members(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.endswith(OUT)) if folder.exists() else []
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.endswith(OUT))
+    except FileNotFoundError:
+        return []
 
 
 def _is_alive(path: Path) -> bool:

@@ -21,13 +21,14 @@ import socket
 import time
 import weakref
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weft.errors import ChoiceError, RunInUse, StorageError
-from weft.rundir.place import append_to, check_file, check_folder, home, make_folder, safe_name, write_atomic
+from weft.rundir.place import append_to, check_file, check_folder, home, make_folder, safe_name, write_all, write_atomic
 
-__all__ = ["Driver", "RunFolder", "all_runs", "find_run", "latest_run"]
+__all__ = ["Driver", "RunFolder", "all_runs", "find_run", "latest_run", "remove_rests"]
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 
@@ -112,6 +113,18 @@ class RunFolder:
 
     def lock(self) -> None:
         """Be its driver. Raises RunInUse where another process is."""
+        file = self._hold()
+        try:
+            os.ftruncate(file, 0)
+            write_all(file, json.dumps(Driver.here()).encode(), self.path / "lock")
+        except BaseException:
+            os.close(file)
+            raise
+        self._lock = file
+        _locked.add(self)
+
+    def _hold(self) -> int:
+        """Its lock, as an open file: nobody else can be its driver until that is closed."""
         path = self.path / "lock"
         file = append_to(path)
         try:
@@ -124,10 +137,7 @@ class RunFolder:
             if isinstance(error, BlockingIOError) or (driver is not None and not driver.is_gone()):
                 raise self._in_use(driver) from None
             file = append_to(path)
-        os.ftruncate(file, 0)
-        os.write(file, json.dumps(Driver.here()).encode())
-        self._lock = file
-        _locked.add(self)
+        return file
 
     def unlock(self) -> None:
         """Be its driver no longer."""
@@ -143,9 +153,11 @@ class RunFolder:
             return None
         check_file(path)
         try:
-            return Driver(*json.loads(path.read_bytes()))
+            driver = Driver(*json.loads(path.read_bytes()))
         except (ValueError, TypeError):
             return None
+        # It may be sent a signal, and 0 and -1 mean all processes.
+        return driver if isinstance(driver.pid, int) and driver.pid > 1 else None
 
     def is_live(self) -> bool:
         """Whether its driver lives."""
@@ -187,8 +199,8 @@ class RunFolder:
 
     def remove(self) -> None:
         """Delete it with all that is in it. Raises RunInUse while its driver lives, StorageError."""
-        if self.is_live():
-            raise self._in_use(self.driver())
+        # Held, and not only looked at: it might be taken over meanwhile. Nothing is written, as the disk may be full.
+        file = self._hold()
         # Under another name first: what is half deleted is no run.
         gone = self.path.with_name(f".{self.path.name}")
         try:
@@ -196,6 +208,8 @@ class RunFolder:
             shutil.rmtree(gone)
         except OSError as error:
             raise StorageError(f"cannot delete {self.path}: {error}") from error
+        finally:
+            os.close(file)
 
     def _in_use(self, driver: Driver | None) -> RunInUse:
         where = "another process" if driver is None else f"process {driver.pid} on {driver.host}"
@@ -229,18 +243,32 @@ def _runs() -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
+def remove_rests() -> None:
+    """Delete what is left of runs whose removal was interrupted."""
+    runs = home() / "runs"
+    if runs.exists():
+        check_folder(runs)
+        for path in runs.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def find_run(name: str | os.PathLike[str]) -> RunFolder:
     """A run by its path, its name, a part of its name that no other has, or ``"-1"``: the last one, ``"-2"`` before it.
 
     Raises ChoiceError (a ValueError) where there is none, or several, saying which there are.
     """
     text = os.fspath(name)
-    path = Path(text)
-    if not isinstance(name, str) or os.sep in text:
-        if (path / "lock").exists():
-            check_folder(path)
-            return RunFolder(path.resolve())
+    if isinstance(name, str) and os.sep not in text:
+        run = _named(text)
+    elif (Path(text) / "lock").exists():
+        run = RunFolder(Path(text).resolve())
+    else:
         raise ChoiceError(f"{text} is not the folder of a run")
+    check_folder(run.path)
+    return run
+
+
+def _named(text: str) -> RunFolder:
     runs = all_runs()
     if not runs:
         raise ChoiceError(f"there are no runs in {home()}; WEFT_DIR says where else they are")
@@ -255,7 +283,17 @@ def find_run(name: str | os.PathLike[str]) -> RunFolder:
         return fitting[0]
     if fitting:
         raise ChoiceError(f"{text!r} fits {len(fitting)} runs: {_listed(fitting)}; write more of the name")
+    near = _near(text, runs)
+    if near:
+        raise ChoiceError(f"there is no run {text!r}; did you mean {_listed(near)}?")
     raise ChoiceError(f"there is no run {text!r}; the last ones are: {_listed(runs)}")
+
+
+def _near(text: str, runs: list[RunFolder]) -> list[RunFolder]:
+    """Those whose name, with or without the time and the digits that make it unique, is nearly this."""
+    words = {run: {run.name, run.name.partition("-")[2].rpartition("-")[0]} for run in runs}
+    near = get_close_matches(text, {word for both in words.values() for word in both}, n=1, cutoff=0.7)
+    return [run for run in runs if words[run].intersection(near)]
 
 
 def _listed(runs: list[RunFolder]) -> str:

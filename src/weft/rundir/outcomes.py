@@ -110,8 +110,8 @@ class Recorder:
 def read_outcomes(run: Path) -> dict[tuple[str, int | None], Outcome]:
     """The latest outcome of each job and element, by key and place.
 
-    A record that its writer was killed at is left out. Raises TamperedError, naming the file, for one that weft has not
-    written.
+    A record that its writer was killed at, or that a power cut left half empty, is left out. Raises TamperedError,
+    naming the file, for one that weft has not written.
     """
     found: dict[tuple[str, int | None], Outcome] = {}
     folder = run / "outcomes"
@@ -134,10 +134,10 @@ def _read(path: Path, run: Path) -> list[Outcome]:
     while end - at >= LENGTH.size + SIZE:
         (length,) = LENGTH.unpack_from(data, at)
         start = at + LENGTH.size + SIZE
-        if start + length > end or (not length and not any(data[at:])):  # torn, or blocks that a power cut left empty
+        # Torn; or, after a power cut, from here or from its middle on there are empty blocks. A pickle ends with a dot.
+        if start + length > end or not any(data[max(start + length - 1, at) :]):
             break
-        signed = data[at + LENGTH.size : start] + data[start : start + length]
-        body = unseal(signed, purpose, path)
+        body = unseal(data[at + LENGTH.size : start + length], purpose, path)
         key, place, when, ok, stamp, payload = pickle.loads(body)
         outcomes.append(Outcome(key, place, when, ok, stamp, payload, run))
         at = start + length

@@ -104,9 +104,14 @@ def _make(path: Path) -> None:
     file = open_new(beside)
     try:
         write_all(file, os.urandom(KEY), beside)
+        os.fsync(file)  # a key that a power cut has emptied would be one that everybody knows
         os.link(beside, path)  # unlike a rename it replaces nothing: the first of several processes wins
     except FileExistsError:
         pass
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot make the key {path}: {error.strerror}; WEFT_KEY_FILE says where else") from error
     finally:
         os.close(file)
         beside.unlink(missing_ok=True)
