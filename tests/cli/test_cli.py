@@ -416,6 +416,29 @@ def test_a_run_is_cancelled_and_nothing_of_it_is_left(weft, script, folder):
     assert "nothing to cancel" in weft("cancel", "-1")
 
 
+@pytest.mark.parametrize("backend", ["local", "threads"])
+def test_a_run_that_the_interpreter_waits_for_at_exit_is_cancelled(weft, script, folder, backend):
+    text = SLOW.replace("time.sleep(100)", "time.sleep(100 if not Path('again').exists() else 0)")
+    path = script(
+        text.replace("schedule(second)", f"schedule(second, wait=False, backend={backend!r})")
+        + "from weft.engine import exit\nexit.PATIENCE = 0.05\n"
+    )
+    process = start(path)
+    assert eventually((folder / "begun").exists)
+    assert process.stderr.readline().startswith("waiting at exit for")  # not before: then it would end the script
+    process.send_signal(signal.SIGINT)
+    if backend == "local":  # a thread cannot be stopped
+        process.communicate(timeout=PATIENCE)
+        assert "interrupted" in weft("status")
+        assert "2 jobs: 2 cancelled" in weft("status", "-1")
+        (folder / "again").touch()
+        assert "taking over" in script.run(path).stderr
+    else:
+        assert eventually(lambda: "interrupted" in weft("status"))
+        process.kill()
+        process.communicate()
+
+
 def test_a_driver_that_does_not_hear_is_ended_all_the_same(weft, script, folder, monkeypatch):
     monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, 9.0)))
     deaf = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda *_: None)\n"
