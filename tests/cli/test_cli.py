@@ -16,6 +16,7 @@ import pytest
 
 from contract.stage import eventually
 from hand import PATIENCE
+from weft.cli.words import size
 from weft.rundir import all_runs
 
 PIPELINE = """
@@ -187,6 +188,17 @@ def test_status_says_why_a_job_waits(weft, script, folder):
         process.communicate()
     assert eventually(lambda: "cut short" in weft("status"))
     assert "run its script again, and what is done is taken over" in weft("status", "-1")
+
+
+def test_a_job_that_was_not_needed_is_not_missing(weft, script):
+    path = script(
+        "from pathlib import Path\n@job\ndef a(): ...\n"
+        "@after(a)\n@ensure(lambda: Path('made').exists())\n@job\ndef b(): Path('made').touch()\nschedule(b)"
+    )
+    for _ in range(2):
+        script.run(path)
+    assert "1 idle, 1 up to date" in weft("status", "-1")
+    assert "/" not in weft("status")
 
 
 def test_what_was_running_when_a_run_was_cut_short_is_running_no_more(weft, script, folder):
@@ -404,6 +416,29 @@ def test_a_run_is_cancelled_and_nothing_of_it_is_left(weft, script, folder):
     assert "nothing to cancel" in weft("cancel", "-1")
 
 
+@pytest.mark.parametrize("backend", ["local", "threads"])
+def test_a_run_that_the_interpreter_waits_for_at_exit_is_cancelled(weft, script, folder, backend):
+    text = SLOW.replace("time.sleep(100)", "time.sleep(100 if not Path('again').exists() else 0)")
+    path = script(
+        text.replace("schedule(second)", f"schedule(second, wait=False, backend={backend!r})")
+        + "from weft.engine import exit\nexit.PATIENCE = 0.05\n"
+    )
+    process = start(path)
+    assert eventually((folder / "begun").exists)
+    assert process.stderr.readline().startswith("waiting at exit for")  # not before: then it would end the script
+    process.send_signal(signal.SIGINT)
+    if backend == "local":  # a thread cannot be stopped
+        process.communicate(timeout=PATIENCE)
+        assert "interrupted" in weft("status")
+        assert "2 jobs: 2 cancelled" in weft("status", "-1")
+        (folder / "again").touch()
+        assert "taking over" in script.run(path).stderr
+    else:
+        assert eventually(lambda: "interrupted" in weft("status"))
+        process.kill()
+        process.communicate()
+
+
 def test_a_driver_that_does_not_hear_is_ended_all_the_same(weft, script, folder, monkeypatch):
     monkeypatch.setattr("weft.jobs.stop.WAYS", ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.3), (signal.SIGKILL, 9.0)))
     deaf = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda *_: None)\n"
@@ -481,6 +516,14 @@ def test_a_process_that_has_the_pid_of_a_driver_by_chance_is_left_alone(weft, sc
 
 
 # Clean
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (999_950, "1.0 MB"), (2.5e9, "2.5 GB"), (5e12, "5,000.0 GB")],
+)
+def test_sizes_are_for_people(count, text):
+    assert size(count) == text
 
 
 def test_clean_lists_what_is_old_and_deletes_it_when_told_to(weft, script):

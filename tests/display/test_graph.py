@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.display.graph import FORMATS, Node, _laid_out, drawn
+from weft.display.graph import DOWN, FORMATS, HIGH, PASSES, Node, _laid_out, drawn
 from weft.errors import CycleError
 
 TEXT = st.text()
@@ -46,14 +46,35 @@ def test_every_job_and_every_edge_is_in_the_picture(nodes):
 
 
 @given(graphs())
+def test_everything_lies_in_the_picture(nodes):
+    picture = drawn(nodes, "svg")
+    root = ElementTree.fromstring(picture)
+    width, height = float(root.get("width")), float(root.get("height"))
+    space = "{http://www.w3.org/2000/svg}"
+    for path in root.findall(f"{space}path"):
+        numbers = [float(number) for number in re.findall(r"\d+", path.get("d"))]
+        assert max(numbers[::2]) <= width
+        assert max(numbers[1::2]) <= height
+    for box in root.findall(f"{space}rect"):
+        assert float(box.get("x", 0)) + float(box.get("width")) <= width
+        assert float(box.get("y", 0)) + float(box.get("height")) <= height
+
+
+@given(graphs())
 def test_boxes_do_not_touch_and_lie_below_what_they_come_after(nodes):
-    boxes = _laid_out(nodes)
+    boxes, passes = _laid_out(nodes)
     rows = {}
     for node in nodes:
         box = boxes[node.key]
         assert box.x >= 0
         assert all(boxes[dep].y < box.y for dep in node.after)
         rows.setdefault(box.y, []).append(box)
+        for dep in node.after:  # a line has a place in each row that it passes
+            stops = [boxes[dep].y, *(there.y for there in passes.get((dep, node.key), ())), box.y]
+            assert {lower - upper for upper, lower in pairwise(stops)} == {HIGH + DOWN}
+    for line in passes.values():
+        for there in line:
+            rows[there.y].append(there)
     for row in rows.values():
         row.sort()
         assert all(left.x + left.wide < right.x for left, right in pairwise(row))
@@ -98,6 +119,14 @@ def test_a_thousand_jobs_in_a_chain_are_drawn(how):
         for number in range(1000)
     ]
     assert drawn(nodes, how).count("job 999")
+
+
+def test_a_graph_with_more_long_lines_than_can_have_a_place_is_drawn_all_the_same():
+    nodes = [Node("k0", "0")]
+    for number in range(1, 300):
+        nodes.append(Node(f"k{number}", "x", after={f"k{number - 1}": "success", "k0": "success"}))
+    assert sum(range(298)) > PASSES
+    assert drawn(nodes, "svg").count("<path") == 1 + 299 + 298
 
 
 def test_a_circle_is_refused():

@@ -27,7 +27,7 @@ def command(older: str, commit: bool) -> None:
       weft clean                       what is older than a week
       weft clean --older 1d --commit   delete what is older than a day
     """
-    from weft.cli.words import age, counted
+    from weft.cli.words import age, counted, run_name, size
     from weft.errors import UserError
     from weft.resources import Resources
     from weft.rundir import remove_rests
@@ -38,22 +38,22 @@ def command(older: str, commit: bool) -> None:
         raise click.BadParameter(f"{older!r} is no time such as 7d, 12h or 30m", param_hint="--older") from None
     now = time.time()
     old = _over(now - limit)
-    wide = max((len(run.name) for run in old), default=0)
+    wide = max((len(run_name(run.name)) for run in old), default=0)
     count, total = 0, 0
     for run in old:
-        size, changed = run.size(), run.last_change()
+        taken, changed = run.size(), run.last_change()
         if commit and not _removed(run):
             continue
-        count, total = count + 1, total + size
-        click.echo(f"{run.name:<{wide}}  {size / 1e6:8.1f} MB  {age(now - changed)}")
+        count, total = count + 1, total + taken
+        click.echo(f"{run_name(run.name):<{wide}}  {size(taken):>8}  {age(now - changed)}")
     if commit:
         remove_rests()
     if not old:
         click.echo(f"no runs that are over are older than {older}")
     elif commit:
-        click.echo(f"{counted(count, 'run')} deleted, {total / 1e6:.1f} MB")
+        click.echo(f"{counted(count, 'run')} deleted, {size(total)}")
     else:
-        click.echo(f"{counted(count, 'run')}, {total / 1e6:.1f} MB; to delete: weft clean --older {older} --commit")
+        click.echo(f"{counted(count, 'run')}, {size(total)}; to delete: weft clean --older {older} --commit")
     if count < len(old):
         sys.exit(1)
 

@@ -16,7 +16,6 @@ __all__ = ["command"]
 
 LATEST = 20  # runs in the list
 ROWS = 40  # jobs in the table, on a terminal
-RUN = 38  # characters of the name of a run, on a terminal
 NAME = 34  # characters of the name of a job
 LINE = 76  # characters of a reason, which stands four to the right
 
@@ -46,6 +45,7 @@ def command(run: str | None, everything: bool) -> None:
       weft status pi --all
     """
     from weft.cli.view import View
+    from weft.cli.words import run_name
     from weft.errors import StorageError
     from weft.rundir import all_runs, find_run, home
 
@@ -57,36 +57,31 @@ def command(run: str | None, everything: bool) -> None:
         _say(f"no runs in {home()}")
         return
     shown = runs if everything else runs[:LATEST]
-    wide = max(len(_run_name(folder.name)) for folder in shown)
+    wide = max(len(run_name(folder.name)) for folder in shown)
     _say(f"{'run':<{wide}}  {'state':<11}  {'jobs':>9}  {'time':>6}")
     for folder in shown:
         try:
             _say(_row(View(folder), wide))
         except StorageError as error:  # one run that is damaged does not hide the others
-            _say(f"{_run_name(folder.name):<{wide}}  {_styled('unreadable', 'failed')}\n    {error}")
+            _say(f"{run_name(folder.name):<{wide}}  {_styled('unreadable', 'failed')}\n    {error}")
     if len(shown) < len(runs):
         _say(f"... and {len(runs) - len(shown)} older ones: weft status --all")
 
 
-def _run_name(name: str) -> str:
-    """On a terminal as much of it as fits the line, which tells it apart all the same: it begins with the time."""
-    return _cut(name, RUN) if sys.stdout.isatty() else name
-
-
 def _row(view: View, wide: int) -> str:
-    from weft.cli.words import duration
+    from weft.cli.words import duration, run_name
 
-    done = sum(job.state.is_end for job in view.jobs.values())
+    done = sum(job.state.is_end or job.state.value == "idle" for job in view.jobs.values())  # that one is not needed
     jobs = f"{done}/{len(view.jobs)}" if done < len(view.jobs) else f"{len(view.jobs)}"
     failed = sum(job.state.value == "failed" for job in view.jobs.values())
     wrong = _styled(f"  {failed} failed", "failed") if failed else ""
     state = _styled(f"{view.how:<11}", view.how)
-    return f"{_run_name(view.name):<{wide}}  {state}  {jobs:>9}  {duration(view.seconds()):>6}{wrong}"
+    return f"{run_name(view.name):<{wide}}  {state}  {jobs:>9}  {duration(view.seconds()):>6}{wrong}"
 
 
 def _show(view: View, everything: bool) -> None:
     from weft.cli.view import counted_states
-    from weft.cli.words import age, counted, duration
+    from weft.cli.words import age, counted, cut, duration
 
     now = time.time()
     jobs = list(view.jobs.values())
@@ -105,7 +100,7 @@ def _show(view: View, everything: bool) -> None:
         return
     jobs.sort(key=lambda job: ORDER.index(job.state.value))
     shown = jobs if everything or not sys.stdout.isatty() else jobs[:ROWS]
-    wide = max(3, *(len(_cut(job.name)) for job in shown))
+    wide = max(3, *(len(cut(job.name, NAME)) for job in shown))
     _say(f"\n{'job':<{wide}}  {'state':<11}  {'elements':>9}  {'time':>6}")
     for job in shown:
         _say(_job_row(view, job, wide, now))
@@ -117,7 +112,7 @@ def _show(view: View, everything: bool) -> None:
 
 
 def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
-    from weft.cli.words import duration
+    from weft.cli.words import cut, duration
 
     elements = ""
     if job.elements is not None:
@@ -126,14 +121,9 @@ def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
     seconds = job.seconds(now if view.how == "running" else view.changed)
     took = "" if seconds is None else duration(seconds)
     state = _styled(f"{job.state.value:<11}", job.state.value)
-    row = f"{_cut(job.name):<{wide}}  {state}  {elements:>9}  {took:>6}"
-    why = "" if job.state.is_success else _cut(view.why(job), LINE)
+    row = f"{cut(job.name, NAME):<{wide}}  {state}  {elements:>9}  {took:>6}"
+    why = "" if job.state.is_success else cut(view.why(job), LINE)
     return row.rstrip() + (f"\n    {why}" if why else "")
-
-
-def _cut(text: str, most: int = NAME) -> str:
-    text = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _word(text: str) -> str:

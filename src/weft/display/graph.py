@@ -1,7 +1,8 @@
 """A graph of jobs as a picture (SVG), as Mermaid and as Graphviz text.
 
 The picture has a row for each layer: a job stands one row below the lowest job that it comes after. Within a row jobs
-stand near what they come after, so that few lines cross (by barycentres, as in Sugiyama, Tagawa, Toda 1981).
+stand near what they come after, so that few lines cross (by barycentres, as in Sugiyama, Tagawa, Toda 1981). A line to
+a row further down has a place of its own in each row between, so that it does not run behind a job.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from weft.engine.graph import topological_order
@@ -19,6 +21,8 @@ __all__ = ["FORMATS", "Node", "drawn"]
 CHARACTER, HIGH, PAD = 7.5, 34, 14  # pixels: of a character, of a box, beside its text
 ACROSS, DOWN, MARGIN = 22, 44, 20  # pixels between boxes, between rows, around all
 SHEET = 3  # pixels by which a sheet of a stack stands out
+THIN = 4  # pixels for a line that passes a row
+PASSES = 10_000  # such places, at most; the lines of a graph that needs more run behind jobs
 SWEEPS = 4
 LONGEST = 40  # characters of a name in a box
 
@@ -114,9 +118,10 @@ class _Box(NamedTuple):
 
 
 def _svg(nodes: Sequence[Node]) -> str:
-    boxes = _laid_out(nodes)
-    width = max((box.x + box.wide for box in boxes.values()), default=0) + MARGIN
-    height = max((box.y + HIGH for box in boxes.values()), default=0) + MARGIN
+    boxes, passes = _laid_out(nodes)
+    everything = [*boxes.values(), *chain.from_iterable(passes.values())]
+    width = max((box.x + box.wide for box in everything), default=0) + MARGIN
+    height = max((box.y + HIGH for box in everything), default=0) + MARGIN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" font-family="sans-serif" font-size="13">',
@@ -126,19 +131,23 @@ def _svg(nodes: Sequence[Node]) -> str:
     ]
     for node in nodes:
         for dep, status in node.after.items():
-            lines.append(_curve(boxes[dep], boxes[node.key], status))
+            lines.append(_curve([boxes[dep], *passes.get((dep, node.key), ()), boxes[node.key]], status))
     for node in nodes:
         lines += _box(node, boxes[node.key])
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _curve(start: _Box, end: _Box, status: str) -> str:
-    top, bottom = start.y + HIGH, end.top
-    bend = (bottom - top) / 2
+def _curve(boxes: Sequence[_Box], status: str) -> str:
+    """A line from the first to the last, straight down through those between."""
+    way = ""
+    for start, end in pairwise(boxes):
+        top, bottom = start.y + HIGH, end.top
+        bend = (bottom - top) / 2
+        way += f"{'L' if way else 'M'}{start.middle:.0f} {top:.0f}C{start.middle:.0f} {top + bend:.0f} "
+        way += f"{end.middle:.0f} {bottom - bend:.0f} {end.middle:.0f} {bottom:.0f}"
     return (
-        f'<path d="M{start.middle:.0f} {top:.0f}C{start.middle:.0f} {top + bend:.0f} {end.middle:.0f} '
-        f'{bottom - bend:.0f} {end.middle:.0f} {bottom:.0f}" fill="none" stroke="#777" marker-end="url(#tip)"'
-        f"{DASHES.get(status, '')}><title>{html.escape(status)}</title></path>"
+        f'<path d="{way}" fill="none" stroke="#777" marker-end="url(#tip)"{DASHES.get(status, "")}>'
+        f"<title>{html.escape(status)}</title></path>"
     )
 
 
@@ -165,42 +174,74 @@ def _escaped(text: str) -> str:
     return html.escape(re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
 
 
-def _laid_out(nodes: Sequence[Node]) -> dict[str, _Box]:
-    after = {node.key: tuple(node.after) for node in nodes}
-    wide = {node.key: 2 * PAD + CHARACTER * max(_columns(node.label), len(node.state) * 0.8) for node in nodes}
-    sheets = {node.key: 1 if node.elements is None else 3 for node in nodes}
-    rows = _rows(after)
-    where = {key: float(place) for row in rows for place, key in enumerate(row)}
-    before: dict[str, list[str]] = {key: [] for key in after}
-    for key, deps in after.items():
-        for dep in deps:
-            before[dep].append(key)
-    for sweep in range(SWEEPS):
-        down = not sweep % 2
-        for row in rows if down else reversed(rows):
-            near = after if down else before
-            centre = {key: _mean([where[other] for other in near[key]], where[key]) for key in row}
-            row.sort(key=lambda key, centre=centre: centre[key])  # type: ignore[misc]
-            where.update({key: float(place) for place, key in enumerate(row)})
-    across = [sum(wide[key] + ACROSS for key in row) - ACROSS for row in rows]
+_Item = str | tuple[str, str, int]  # a job by its key; or a line, from one to another, where it passes a row
+
+
+class _Layout(NamedTuple):
+    boxes: dict[str, _Box]
+    passes: dict[tuple[str, str], list[_Box]]  # by the ends of a line: where it passes the rows between
+
+
+def _laid_out(nodes: Sequence[Node]) -> _Layout:
+    after, rows = _rows({node.key: tuple(node.after) for node in nodes})
+    _untangle(after, rows)
+    wide: dict[_Item, float] = {
+        node.key: 2 * PAD + CHARACTER * max(_columns(node.label), len(node.state) * 0.8) for node in nodes
+    }
+    sheets = {node.key: 3 for node in nodes if node.elements is not None}
+    across = [sum(wide.get(item, THIN) + ACROSS for item in row) - ACROSS for row in rows]
     most = max(across, default=0.0)
-    boxes = {}
+    layout = _Layout({}, {})
     for depth, (row, taken) in enumerate(zip(rows, across, strict=True)):
         x = MARGIN + (most - taken) / 2
-        for key in row:
-            boxes[key] = _Box(x, MARGIN + depth * (HIGH + DOWN), wide[key], sheets[key])
-            x += wide[key] + ACROSS
-    return boxes
+        for item in row:
+            y = MARGIN + depth * (HIGH + DOWN)
+            if isinstance(item, str):
+                layout.boxes[item] = _Box(x, y, wide[item], sheets.get(item, 1))
+            else:
+                layout.passes.setdefault(item[:2], []).append(_Box(x, y, THIN, 1))
+            x += wide.get(item, THIN) + ACROSS
+    return layout
 
 
-def _rows(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
+def _rows(deps: Mapping[str, Sequence[str]]) -> tuple[dict[_Item, list[_Item]], list[list[_Item]]]:
+    """What each item comes after, and the rows, both with lines that pass rows."""
     depths: dict[str, int] = {}
-    for key in topological_order(after):
-        depths[key] = max((depths[dep] + 1 for dep in after[key]), default=0)
-    rows: list[list[str]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
-    for key in after:  # in the order in which they were given
+    for key in topological_order(deps):
+        depths[key] = max((depths[dep] + 1 for dep in deps[key]), default=0)
+    rows: list[list[_Item]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
+    for key in deps:  # in the order in which they were given
         rows[depths[key]].append(key)
-    return rows
+    after: dict[_Item, list[_Item]] = {key: [] for key in deps}
+    room = PASSES
+    for key in deps:
+        for dep in deps[key]:
+            last: _Item = dep
+            between = range(depths[dep] + 1, depths[key])
+            room -= len(between)
+            for depth in between if room >= 0 else ():
+                item = (dep, key, depth)
+                rows[depth].append(item)
+                after[item] = [last]
+                last = item
+            after[key].append(last)
+    return after, rows
+
+
+def _untangle(after: Mapping[_Item, Sequence[_Item]], rows: Sequence[list[_Item]]) -> None:
+    """Put the items of each row into an order in which they are near what they are linked to."""
+    before: dict[_Item, list[_Item]] = {item: [] for item in after}
+    for item, deps in after.items():
+        for dep in deps:
+            before[dep].append(item)
+    where = {item: float(place) for row in rows for place, item in enumerate(row)}
+    for sweep in range(SWEEPS):
+        down = not sweep % 2
+        near = after if down else before
+        for row in rows if down else reversed(rows):
+            centre = {item: _mean([where[other] for other in near[item]], where[item]) for item in row}
+            row.sort(key=centre.__getitem__)
+            where.update({item: float(place) for place, item in enumerate(row)})
 
 
 def _mean(values: Sequence[float], default: float) -> float:

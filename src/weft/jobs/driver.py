@@ -60,6 +60,7 @@ class Driver:
         #: Called, in the scheduler's thread, when all is over, with why before its time, if so.
         self.at_end: Callable[[str | None], object] = str
         self._stopped: str | None = None
+        self._is_cut = False  # the end of all has come before the rest
         self._records = records
         self._places = places
         self._calls = calls
@@ -155,7 +156,12 @@ class Driver:
             self._note(unit, event)
         except BaseException:  # noqa: BLE001 - a run goes on whatever becomes of the notes about it
             complain("cannot keep what became of %s", event.name)
-        if unit.role is Role.END and event.state.is_end:
+        is_last = unit.role is Role.END and event.state.is_end
+        if is_last and event.state is State.CANCELLED and self._weave.units:
+            # By a Ctrl-C while the interpreter waits at exit, which cancels all that waits. What runs follows.
+            self._is_cut = True
+            self.cancel(interrupted=True)
+        elif is_last or (self._is_cut and event.state.is_end and not self._weave.units):
             self._end()
 
     def _note(self, unit: Unit, event: Event) -> None:
