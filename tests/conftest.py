@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,10 @@ from contract.executors import CANDIDATES
 # Beside other tests a step takes any time. A test that hangs is the business of pytest-timeout.
 settings.register_profile("weft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("weft")
+
+# In the background of a shell this process is deaf to Ctrl-C, and so would be all programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What tests of a file share, where they do: the first of their parameters.
 EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn", "fork"]

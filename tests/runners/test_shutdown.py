@@ -2,7 +2,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -141,6 +140,7 @@ def test_a_keyboard_interrupt_cancels_what_has_not_started_and_waits_for_what_ru
             assert started.wait(PATIENCE)
             queued = [run(add, i) for i in range(5)]
             waiting = [run(add, Future())] if schedule else []
+            assert eventually(lambda: len(run._works.pending()) == 1 + len(queued))
             threading.Thread(target=release).start()
             raise KeyboardInterrupt
         assert running.result(0) == 1
