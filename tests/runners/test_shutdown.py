@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from hand import PATIENCE, forgive
+from hand import PATIENCE, eventually, forgive
 from runners.zoo import add, describe, fail
 from weft import ConcurrentRunner, task
 from weft.errors import ArgumentError, ClosedError, DeadlockError
@@ -126,9 +126,13 @@ def test_a_keyboard_interrupt_cancels_what_has_not_started_and_waits_for_what_ru
         assert hold.wait(PATIENCE)
         return 1
 
+    told = "calls that had not started are cancelled; waiting for those that run"
+    cancelled = []
+
     def release() -> None:
-        while not all(f.cancelled() for f in queued + waiting):
-            time.sleep(0.001)
+        # Not sooner: a call that has ended by then is none of those that run.
+        eventually(lambda: told in caplog.text)
+        cancelled.extend(f.cancelled() for f in queued + waiting)
         hold.set()
 
     with ThreadPoolExecutor(1) as pool:
@@ -140,8 +144,8 @@ def test_a_keyboard_interrupt_cancels_what_has_not_started_and_waits_for_what_ru
             threading.Thread(target=release).start()
             raise KeyboardInterrupt
         assert running.result(0) == 1
-        assert all(f.cancelled() for f in queued + waiting)
-    assert "calls that had not started are cancelled; waiting for those that run" in caplog.text
+        assert cancelled == [True] * len(queued + waiting)
+    assert told in caplog.text
 
 
 @pytest.mark.parametrize("schedule", ["False", "True"])
