@@ -2,7 +2,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
