@@ -14,40 +14,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cli.conftest import PIPELINE
 from contract.stage import eventually
 from hand import PATIENCE
 from weft.cli.words import size
 from weft.rundir import all_runs
-
-PIPELINE = """
-import sys, time
-
-@job(array=3)
-def estimate(i):
-    print("estimate", i)
-    return i
-
-@after(estimate)
-@job
-def merge():
-    print("merged")
-
-@job
-def broken():
-    print("before")
-    raise ValueError("the lamp is off")
-
-@after(broken)
-@job(name="never / reached")
-def never(): ...
-
-@after(broken, status="failure")
-@job
-def clean_up(): ...
-
-if __name__ == "__main__":
-    schedule(merge, never, clean_up, raise_on_failure="--loud" in sys.argv)
-"""
 
 SLOW = """
 import time
@@ -158,8 +129,8 @@ def test_where_there_are_no_runs_status_says_so(weft, folder):
     assert weft("status") == f"no runs in {folder / '.weft'}\n"
 
 
-def test_status_lists_runs_and_jobs_with_what_went_wrong(weft, script):
-    script.run(script(PIPELINE))
+def test_status_lists_runs_and_jobs_with_what_went_wrong(weft, ran):
+    ran()
     listed = weft("status")
     assert "finished" in listed
     assert "1 failed" in listed
@@ -212,9 +183,8 @@ def test_what_was_running_when_a_run_was_cut_short_is_running_no_more(weft, scri
     assert "waits for" not in said
 
 
-def test_a_run_that_is_damaged_does_not_hide_the_others(weft, script):
-    for _ in range(3):
-        script.run(script(PIPELINE))
+def test_a_run_that_is_damaged_does_not_hide_the_others(weft, ran):
+    ran(3)
     good, no_json, no_jobs = all_runs()
     (no_json.path / "run.json").write_text("{")
     (no_jobs.path / "run.json").write_text('{"jobs": [1]}')
@@ -270,16 +240,16 @@ def in_a_terminal(arguments, environ):
     return said.decode()
 
 
-def test_a_run_that_is_not_there_is_refused_with_those_that_are(weft, script):
-    script.run(script(PIPELINE))
+def test_a_run_that_is_not_there_is_refused_with_those_that_are(weft, ran):
+    ran()
     assert "there is no run 'nonsense'; the last ones are:" in weft("status", "nonsense", code=1)
 
 
 # Logs
 
 
-def test_logs_are_printed_for_a_job_an_element_and_all_elements(weft, script):
-    script.run(script(PIPELINE))
+def test_logs_are_printed_for_a_job_an_element_and_all_elements(weft, ran):
+    ran()
     assert weft("logs", "-1", "merge") == "merged\n"
     assert weft("logs", "-1", "estimate", "2") == "estimate 2\n"
     assert weft("logs", "-1", "estimate") == (
@@ -300,8 +270,8 @@ def test_logs_are_printed_for_a_job_an_element_and_all_elements(weft, script):
         (["estimate", "--follow"], "say which element to follow"),
     ],
 )
-def test_logs_of_what_is_not_there_are_refused_with_what_is(weft, script, arguments, hint):
-    script.run(script(PIPELINE))
+def test_logs_of_what_is_not_there_are_refused_with_what_is(weft, ran, arguments, hint):
+    ran()
     assert hint in weft("logs", "-1", *arguments, code=1)
 
 
@@ -526,9 +496,8 @@ def test_sizes_are_for_people(count, text):
     assert size(count) == text
 
 
-def test_clean_lists_what_is_old_and_deletes_it_when_told_to(weft, script):
-    script.run(script(PIPELINE))
-    script.run(script(PIPELINE))
+def test_clean_lists_what_is_old_and_deletes_it_when_told_to(weft, ran):
+    ran(2)
     new, old = all_runs()
     long_ago = time.time() - 10 * 86400
     for path in (old.journal, old.path / "run.json"):
@@ -544,9 +513,8 @@ def test_clean_lists_what_is_old_and_deletes_it_when_told_to(weft, script):
     assert "is no time such as 7d" in weft("clean", "--older", "soon", code=2)
 
 
-def test_clean_leaves_alone_what_is_not_the_users(weft, script):
-    for _ in range(2):
-        script.run(script(PIPELINE))
+def test_clean_leaves_alone_what_is_not_the_users(weft, ran):
+    ran(2)
     new, old = all_runs()
     old.path.chmod(0o777)
     said = weft("clean", "--older", "0", "--commit")
@@ -570,20 +538,21 @@ def test_clean_never_deletes_a_run_that_goes_on(weft, script, folder):
 # Graph
 
 
-@pytest.mark.parametrize("how", ["svg", "mmd", "dot"])
-def test_a_script_and_its_run_are_drawn(weft, script, folder, how):
+def test_a_script_and_its_run_are_drawn(weft, script, ran, folder):
     path = script(PIPELINE)
-    weft("graph", path, "-o", f"a b.{how}")
+    weft("graph", path, "-o", "a b.svg")
     assert all_runs() == []
-    text = (folder / f"a b.{how}").read_text()
+    text = (folder / "a b.svg").read_text()
     for word in ("estimate x 3", "merge", "never / reached", "failure"):
         assert word in text
     assert "succeeded" not in text
-    script.run(path)
-    weft("graph", "-1", "-o", f"b.{how}")
-    assert "succeeded" in (folder / f"b.{how}").read_text()
-    if how == "svg":
-        ElementTree.fromstring(text)
+    ElementTree.fromstring(text)
+    ran()
+    for how in ("svg", "mmd", "dot"):
+        weft("graph", "-1", "-o", f"b.{how}")
+        text = (folder / f"b.{how}").read_text()
+        for word in ("estimate x 3", "succeeded", "never / reached", "failure"):
+            assert word in text
 
 
 def test_without_a_file_the_graph_is_printed_as_mermaid(weft, script):

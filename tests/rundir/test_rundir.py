@@ -212,6 +212,35 @@ def test_a_key_that_others_can_read_is_refused(monkeypatch, tmp_path):
         seal(b"data", "x")
 
 
+def test_a_key_that_is_too_short_is_refused(monkeypatch, tmp_path):
+    path = tmp_path / "other key"
+    path.write_bytes(bytes(31))
+    path.chmod(0o600)
+    monkeypatch.setenv("WEFT_KEY_FILE", str(path))
+    with pytest.raises(StorageError, match=r"the key .* is too short; remove it"):
+        seal(b"data", "x")
+
+
+def test_what_was_written_with_another_key_is_refused(run, monkeypatch, tmp_path):
+    recorder = Recorder(run.path)
+    recorder.record("a", None, ok=True, payload=b"x")
+    recorder.close()
+    monkeypatch.setenv("WEFT_KEY_FILE", str(tmp_path / "another key"))
+    with pytest.raises(TamperedError, match="is not what weft wrote there"):
+        read_outcomes(run.path)
+
+
+def test_a_key_that_cannot_be_made_is_an_error_that_says_where_else(monkeypatch, tmp_path):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setenv("WEFT_KEY_FILE", str(tmp_path / "another key"))
+    monkeypatch.setattr("os.link", no_links)
+    with pytest.raises(StorageError, match=r"cannot make the key .*another key: no links here; WEFT_KEY_FILE says"):
+        seal(b"data", "x")
+    assert list(tmp_path.glob(".another*")) == []
+
+
 # Outcomes
 
 
