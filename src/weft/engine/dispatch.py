@@ -238,7 +238,21 @@ class Dispatcher(Actor[Task]):
         except BaseException as error:  # noqa: BLE001 - a future from anywhere may be of any make
             self._end(task, State.FAILED, exception=error)
         else:
-            self._end(task, State.SUCCEEDED if exception is None else State.FAILED, result, exception)
+            if exception is None and not task._claims and not self.events.observers:
+                self._succeed(task, result)
+            else:
+                self._end(task, State.SUCCEEDED if exception is None else State.FAILED, result, exception)
+
+    def _succeed(self, task: Task, result: Any) -> None:
+        """What `_end` does, for the most common case: nobody is to be told but those who hold the future."""
+        if task in self._dependents:
+            self._ended.append(task)
+        try:
+            state = State.SUCCEEDED if task._conclude(result, None) else State.CANCELLED
+        except BaseException:  # noqa: BLE001
+            complain("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
+            state = State.SUCCEEDED
+        task._state_now = state
 
     def _cancelled(self, task: Task) -> None:
         if task._state_now.is_end:

@@ -180,11 +180,11 @@ class LightFuture(Future[T]):
             self._decided = True
             return True
 
-    def _conclude(self, result: T | None, exception: BaseException | None) -> None:
-        """Decide and publish in one go; nothing happens where it has been decided."""
+    def _conclude(self, result: T | None, exception: BaseException | None) -> bool:
+        """Decide and publish in one go; False, and nothing has happened, where it has been decided."""
         with LOCK:
             if self._decided:
-                return
+                return False
             self._decided = True
             plain = self._lazy_condition is None
             if plain:
@@ -193,12 +193,13 @@ class LightFuture(Future[T]):
                 self._state = FINISHED
         if not plain:
             self._publish(result, exception)
-            return
+            return True
         if self._sleepers is not None:
             self._rouse()
         if self._done_callbacks is not None:
             callbacks, self._done_callbacks = self._done_callbacks, None
             self._call(*callbacks)
+        return True
 
     def _rouse(self) -> None:
         with LOCK:

@@ -76,7 +76,12 @@ class ScheduledFuture(LightFuture[T]):
     @property
     def state(self) -> State:
         """Where the task stands now."""
-        return State.CANCELLED if self.cancelled() else self._state_now
+        if self.done():  # its outcome is published, and may not be noted yet
+            if self.cancelled():
+                return State.CANCELLED
+            if self._state_now is State.RUNNING:
+                return State.SUCCEEDED if self._exception is None else State.FAILED
+        return self._state_now
 
     def running(self) -> bool:
         """True while the work future says that it runs; never before the task has been submitted."""
