@@ -1,0 +1,135 @@
+"""The questions that a batch system answers, and the plain data that it answers them with.
+
+A batch system runs submissions: one job, or an array of them. `ClusterExecutor`, and jobs on a cluster, ask these
+questions and no others; a further system is one more file that answers them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from weft.resources import Resources
+
+__all__ = ["BatchSystem", "Busy", "Clock", "Limits", "Order", "Phase", "Refused", "Seen", "Sheet"]
+
+
+class Phase(Enum):
+    """Where a job stands, as far as weft needs to know."""
+
+    PENDING = "pending"  #: It waits, or is held, or is to be run again.
+    RUNNING = "running"  #: It has begun; it may be about to end.
+    ENDED = "ended"
+
+
+class Sheet(NamedTuple):
+    """What is to be run, and with what: the script of a submission is made from it."""
+
+    name: str  #: Unique among the jobs of this user, so that the submission can be found again by it.
+    places: Sequence[int]  #: Elements of the array. One alone is no array.
+    command: tuple[str, ...]  #: What each element runs; the number of the element follows as the last word.
+    log: str  #: Where an element's stdout and stderr go: an absolute path, in which ``{place}`` is its number.
+    directory: str  #: Where it runs.
+    resources: Resources
+    setup: tuple[str, ...] = ()  #: Directives of the batch system, and after them lines of shell.
+    env: tuple[tuple[str, str], ...] = ()  #: Further environment variables.
+    options: tuple[tuple[str, Any], ...] = ()  #: Passed on as they are: None is a bare flag, False leaves it out.
+    throttle: int | None = None  #: At most so many elements at once.
+
+
+class Order(NamedTuple):
+    """One submission."""
+
+    name: str  #: As on its sheet.
+    script: str  #: The absolute path of the script, which is written.
+    places: Sequence[int]
+    after: tuple[tuple[str, str], ...] = ()  #: Ids of jobs to wait for, each with how: success, failure, any, each.
+    any: bool = False  #: One of them is enough.
+
+
+class Seen(NamedTuple):
+    """Elements of a submission that are all in the same state."""
+
+    job: str  #: The id of the submission.
+    places: Sequence[int] | None  #: None: it is no array.
+    phase: Phase
+    state: str  #: In the system's own word, such as ``"PENDING"``, ``"TIMEOUT"``.
+    reason: str = ""  #: Why, in its own words.
+    restarts: int = 0  #: How often it was run again by the system.
+    exitcode: int | None = None  #: Of one that ended.
+    signal: int | None = None  #: The number of the one that ended it.
+
+
+class Limits(NamedTuple):
+    """What the system takes."""
+
+    array: int  #: Most elements of one submission.
+
+
+class Refused(Exception):  # noqa: N818 - an answer
+    """The system will never take it; the text is what it said."""
+
+
+class Busy(Exception):  # noqa: N818 - an answer
+    """Not now. The text is what was said.
+
+    Args:
+        full: the user has as many jobs as the site lets anybody have; else nobody answers, or too slowly.
+        unsure: it may have been taken nevertheless.
+    """
+
+    def __init__(self, text: str, *, full: bool = False, unsure: bool = False) -> None:
+        super().__init__(text)
+        self.full = full
+        self.unsure = unsure
+
+
+class Clock:
+    """Time, and waiting. Another one stands in for it where a test is to decide what time it is."""
+
+    def now(self) -> float:
+        """Seconds since some moment; they only grow."""
+        return time.monotonic()
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """With the condition's lock held: until it is notified, or so many seconds have gone by. None: no limit."""
+        condition.wait(seconds)
+
+
+class BatchSystem(Protocol):
+    """What `ClusterExecutor` asks. All is called by one thread at a time; what runs commands may take its time.
+
+    Each may raise `Busy`.
+    """
+
+    #: What it is called, such as ``"slurm"``.
+    name: str
+    clock: Clock
+
+    def check(self, sheet: Sheet) -> None:
+        """Before anything has started: raise ChoiceError or ArgumentError for options that it does not take."""
+
+    def limits(self) -> Limits:
+        """What it takes; asked once."""
+
+    def script(self, sheet: Sheet) -> str:
+        """The text of a script, for people to read and to submit by hand."""
+
+    def submit(self, order: Order) -> str:
+        """Submit a script; returns the id. Raises Refused."""
+
+    def find(self, name: str) -> str | None:
+        """The id of the submission with this name; None where there is none."""
+
+    def look(self, jobs: Collection[str]) -> list[Seen]:
+        """What of these submissions waits or runs: one query for all of them. What it does not name has ended."""
+
+    def inquire(self, jobs: Collection[str]) -> list[Seen]:
+        """What became of the elements that have ended, as far as anybody remembers."""
+
+    def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
+        """Cancel these elements of these submissions (None: all), whether they wait, run or have ended."""
