@@ -1,0 +1,1 @@
+"""Executors on clusters, and the batch systems that they use."""
