@@ -109,6 +109,7 @@ class FakeCluster(Faults):
             node_timeout=node_timeout,
             longest=math.inf if each.time is None else each.time,
             partitions=tuple(partitions),
+            cpus=each.cpus or 0,
         )
         self.clock = clock or Clock()
         self.most = most
@@ -237,7 +238,7 @@ class FakeCluster(Faults):
             for job, wanted in places.items():
                 known = self._site.queue.jobs.get(job)
                 for element in known.chosen(wanted) if known is not None else ():
-                    self._site.cancel(element, self._site.words(element) if element.attempt else "")
+                    self._site.cancel(element, by_name=wanted is not None)
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -308,7 +309,7 @@ class FakeCluster(Faults):
         age = self.clock.now() - element.ended
         if age < LATE:
             return None
-        return (Phase.RUNNING, "RUNNING", "") if age < RIGHT else (Phase.ENDED, element.state, "")
+        return (Phase.PENDING, "PENDING", "") if age < RIGHT else (Phase.ENDED, element.state, "")
 
     def __reduce__(self) -> Any:
         raise TypeError("a FakeCluster cannot travel to another process; make one there")

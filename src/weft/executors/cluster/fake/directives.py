@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
 import signal
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from weft.errors import UserError
 from weft.executors.cluster.system import Refused, Sheet
@@ -53,6 +52,7 @@ FLAGS = {"hold", "no-requeue", "oversubscribe", "parsable", "quiet", "requeue"}
 #: Those that may stand alone, or have a value after an equals sign.
 EITHER = {"exclusive", "nice"}
 
+HELP = 'Try "sbatch --help" for more information'
 OPTIONS = {**MEANT, **IGNORED}
 _LONG = {short: name for name, short in OPTIONS.items() if short}
 
@@ -87,7 +87,7 @@ class Wants(NamedTuple):
 def read_script(text: str) -> Wants:
     """What a script asks for; raises Refused with what ``sbatch`` says."""
     first, *lines = text.split("\n")
-    if not first.startswith("#!") or not first[2:].strip():
+    if not first.startswith("#!"):
         raise Refused(
             "sbatch: error: This does not look like a batch script.  The first\n"
             "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
@@ -99,33 +99,43 @@ def read_script(text: str) -> Wants:
             given.update(_options(line[len("#SBATCH") :]))
         elif line.strip() and not line.lstrip().startswith("#"):
             break  # the script proper; what comes later is a comment
-    try:
-        return _wants(tuple(first[2:].strip().split(None, 1)), given)
-    except (ValueError, KeyError, UserError) as error:
-        raise Refused(f"sbatch: error: {error}") from error
+    return _wants(tuple(first[2:].strip().split(None, 1)), given)
 
 
 def _wants(interpreter: tuple[str, ...], given: dict[str, str]) -> Wants:
-    cpus = int(given.get("cpus-per-task", 1)) * int(given.get("ntasks", 1))
-    throttle = re.search(r"%(\d+)$", given.get("array", ""))
+    def read(name: str, reader: Callable[[str], Any], default: Any = None) -> Any:
+        if name not in given:
+            return default
+        try:
+            return reader(given[name])
+        except (ValueError, KeyError, UserError) as error:
+            if reader is int:
+                text = f'Invalid numeric value "{given[name]}" for --{name}.'
+            else:
+                text = f"Invalid --{name} specification"
+            raise Refused(f"sbatch: error: {text}") from error
+
+    cpus = read("cpus-per-task", int, 1) * read("ntasks", int, 1)
     return Wants(
         interpreter,
         name=given.get("job-name", ""),
         array="array" in given,
-        throttle=int(throttle[1]) if throttle else None,
+        throttle=read("array", _throttle),
         cpus=cpus,
-        gpus=_gpus(given),
-        memory=_bytes(given["mem"]) if "mem" in given else _bytes(given.get("mem-per-cpu", "0")) * cpus,
-        time=_minutes(given["time"]) if "time" in given else None,
-        warning=_warning(given["signal"]) if "signal" in given else None,
+        gpus=max(
+            read("gres", _gres, 0), *(read(name, _gpus, 0) for name in ("gpus", "gpus-per-node", "gpus-per-task"))
+        ),
+        memory=read("mem", _bytes) or read("mem-per-cpu", _bytes, 0) * cpus,
+        time=read("time", _minutes),
+        warning=read("signal", _warning),
         partition=given.get("partition", ""),
         output=given.get("output", ""),
         error=given.get("error", ""),
         append=given.get("open-mode", "").startswith("a"),
         directory=given.get("chdir", ""),
-        requeue=given["requeue"] != "no" if "requeue" in given else None,
+        requeue=read("requeue", lambda text: text != "no"),
         hold="hold" in given,
-        kill_invalid=given["kill-on-invalid-dep"].startswith("y") if "kill-on-invalid-dep" in given else None,
+        kill_invalid=read("kill-on-invalid-dep", lambda text: text.startswith("y")),
     )
 
 
@@ -139,35 +149,40 @@ def _options(line: str) -> Iterator[tuple[str, str]]:
             name, value = _LONG.get(word[1], word[1]), word[2:].removeprefix("=")
             equals = value
         else:
-            raise Refused(f"sbatch: error: Invalid argument: {word}")
+            raise Refused(f"sbatch: error: Invalid directive found in batch script: {word}")
         if name not in OPTIONS:
-            raise Refused(f"sbatch: unrecognized option '{word}'")
+            raise Refused(f"sbatch: unrecognized option '{word}'\n{HELP}")
         if name not in FLAGS and name not in EITHER and not equals:
             try:
                 value = next(words)
             except StopIteration:
-                raise Refused(f"sbatch: option '{word}' requires an argument") from None
+                raise Refused(f"sbatch: option '{word}' requires an argument\n{HELP}") from None
         yield ("requeue", "no") if name == "no-requeue" else (name, value)
 
 
 def _words(line: str) -> Iterator[str]:
+    """The words of a line. A backslash takes the meaning from any character, in quotes of either kind too."""
     for word in _WORD.findall(line):
         if word.startswith("#"):
             return
-        yield _QUOTED.sub(_unquoted, word)
+        yield _unquoted(word)
 
 
-_WORD = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+""")
-_QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'([^']*)'""")
+_WORD = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|[^\s"'\\])+""")
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    if match[1] is None:
-        return match[2]
-    try:
-        return str(json.loads(match[0], strict=False))
-    except ValueError:
-        return match[1]
+def _unquoted(word: str) -> str:
+    found, quote, escaped = "", "", False
+    for character in word:
+        if escaped:
+            found, escaped = found + character, False
+        elif character == "\\":
+            escaped = True
+        elif character == quote or (not quote and character in "\"'"):
+            quote = "" if quote else character
+        else:
+            found += character
+    return found
 
 
 # Values -----------------------------------------------------------------------------------------------------
@@ -189,14 +204,22 @@ def _minutes(text: str) -> float | None:
     return 60.0 * math.ceil(seconds / 60)
 
 
-def _gpus(given: dict[str, str]) -> int:
-    for name in ("gpus", "gpus-per-node", "gpus-per-task", "gres"):
-        kind, _, count = given.get(name, "").rpartition(":")
-        if name == "gres" and not (kind or count).startswith("gpu"):
-            continue
-        if count:
-            return int(count) if count.isdecimal() else 1
-    return 0
+def _throttle(text: str) -> int | None:
+    _, percent, throttle = text.partition("%")
+    return int(throttle) if percent else None
+
+
+def _gpus(text: str) -> int:
+    """Of ``2`` or ``a100:2``."""
+    return int(text.rpartition(":")[2])
+
+
+def _gres(text: str) -> int:
+    """How many gpus: of ``gpu``, ``gpu:2`` or ``gpu:a100:2``, or of something else."""
+    if text.partition(":")[0] != "gpu":
+        return 0
+    count = text.rpartition(":")[2]
+    return int(count) if count.isdecimal() else 1
 
 
 def _warning(text: str) -> tuple[int, float] | None:
@@ -216,13 +239,17 @@ def script_of(sheet: Sheet) -> str:
     """The text of the script for a sheet."""
     array = len(sheet.places) > 1
     place = '"$SLURM_ARRAY_TASK_ID"' if array else str(sheet.places[0])
+    before, _, after = sheet.log.rpartition("{place}")
     asked: list[tuple[str, object]] = [("job-name", sheet.name)]
     if array:
         throttle = f"%{sheet.throttle}" if sheet.throttle else ""
         asked.append(("array", _listed(sheet) + throttle))
-    before, found, after = sheet.log.replace("%", "%%").rpartition("{place}")
-    asked.append(("output", before + ("%a" if array else place) * bool(found) + after))
-    asked.append(("chdir", sheet.directory))
+    log = []
+    if re.search(r"[\x00-\x1f\\]", sheet.log):  # no line of directives can name it
+        asked.append(("output", "/dev/null"))
+        log = [f"exec >{shlex.quote(before)}{place}{shlex.quote(after)} 2>&1"]
+    else:
+        asked.append(("output", before.replace("%", "%%") + ("%a" if array else place) + after.replace("%", "%%")))
     resources = sheet.resources
     if resources.cpus is not None:
         asked.append(("cpus-per-task", resources.cpus))
@@ -237,11 +264,13 @@ def script_of(sheet: Sheet) -> str:
     return "\n".join(
         [
             "#!/bin/bash",
-            *(f"#SBATCH --{name}" + _value(value) for name, value in asked),
+            *(f"#SBATCH --{name}{_value(value)}" for name, value in asked),
             *directives,
-            "export WEFT_TRY=${SLURM_RESTART_COUNT:-0}",
+            *log,
             *(f"export {name}={shlex.quote(value)}" for name, value in sheet.env),
             *(line for line in sheet.setup if line not in directives),
+            f"cd {shlex.quote(sheet.directory)} || exit",
+            "export WEFT_TRY=${SLURM_RESTART_COUNT:-0}",
             f"exec {shlex.join(sheet.command)} {place}",
             "",
         ]
@@ -255,9 +284,10 @@ def _listed(sheet: Sheet) -> str:
     return ",".join(map(str, places))
 
 
-def _quoted(text: str) -> str:
-    return text if re.fullmatch(r"[\w.,:=%/+@\[\]-]+", text) else json.dumps(text, ensure_ascii=False)
-
-
 def _value(value: object) -> str:
-    return "" if value is None or value is True else f"={_quoted(str(value))}"
+    if value is None or value is True:
+        return ""
+    text = str(value)
+    if re.fullmatch(r"[\w.,:=%/+@\[\]-]+", text):
+        return f"={text}"
+    return '="' + re.sub(r'(["\\])', r"\\\1", text) + '"'
