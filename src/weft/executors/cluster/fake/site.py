@@ -133,7 +133,7 @@ class Site:
                 attempt.end(self.clock.now() + self.rules.kill_wait)
             else:
                 self.vacate(attempt)
-            failed = Fate("NODE_FAIL", "NodeDown", (None, signal.SIGTERM) if kill else (0, None))
+            failed = Fate("NODE_FAIL", "NodeDown", (0, None))  # nobody there could tell how it ended
             again = self.queue.may_run_again(element.job)
             self._release(attempt, element, element.fate or (self.again() if again else failed))
         self.changed.notify_all()
