@@ -1,16 +1,26 @@
 """Executors: places where calls run, each a `concurrent.futures.Executor`."""
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
+    from weft.executors.cluster.executor import ClusterExecutor
+    from weft.executors.cluster.future import ClusterFuture
     from weft.executors.local import LocalExecutor
+    from weft.executors.slurm import SlurmExecutor
     from weft.executors.tasks import LocalFuture
+    from weft.executors.terminating import on_terminate
 
-__all__ = ["LocalExecutor", "LocalFuture"]
+__all__ = ["ClusterExecutor", "ClusterFuture", "LocalExecutor", "LocalFuture", "SlurmExecutor", "on_terminate"]
 
 __getattr__, __dir__ = lazily(
     __name__,
-    {"LocalExecutor": "local", "LocalFuture": "tasks"},
+    {
+        "ClusterExecutor": "weft.executors.cluster.executor",
+        "ClusterFuture": "weft.executors.cluster.future",
+        "LocalExecutor": "local",
+        "LocalFuture": "tasks",
+        "SlurmExecutor": "slurm",
+        "on_terminate": "terminating",
+    },
 )

@@ -145,17 +145,9 @@ class Batch:
             del error
 
     def _unsendable(self, function: Any, value: Any, error: BaseException) -> tuple[int, bytes]:
-        from weft.payload import culprit
+        from weft.payload import unsendable_result
 
-        try:
-            why = culprit(value, f"a {type(value).__name__}")
-        except BaseException:  # noqa: BLE001 - code of the user's
-            why = told(error)
-        failure = TaskError(
-            f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from"
-        )
-        failure.__cause__ = error
-        return self._failure(failure)
+        return self._failure(unsendable_result(function, value, error))
 
     def _note(self, row: int, outcome: Any) -> int:
         """Write it into the ledger; where there is no room, see to it that it is sent at once. The kind of the row."""

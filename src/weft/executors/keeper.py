@@ -26,7 +26,8 @@ from typing import Any, NoReturn
 from weft.executors.ledger import Ledger
 from weft.executors.processes import STATUS, bury, kill_group, lead_session
 from weft.executors.wire import Wire, readable
-from weft.executors.worker import leave, work
+from weft.executors.leaving import leave
+from weft.executors.worker import work
 
 __all__ = ["become_worker", "main"]
 

@@ -266,24 +266,3 @@ class _Unusable:
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         raise self.error
-
-
-def leave() -> NoReturn:
-    """End the process as an interpreter ends: wait for threads, call exit handlers, empty buffers."""
-    code = 0
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        import atexit
-
-        atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 - a handler of the user's
-        code = 1
-        import traceback
-
-        traceback.print_exc()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001
-            pass
-    os._exit(code)

@@ -7,10 +7,9 @@
 * `safe_name`, `make_folder`, `append_to`, `write_atomic`: names and modes; signatures are in `weft.rundir.seal`
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from weft.rundir.crew import Crew, Member, dismiss, keep_log, log_path
     from weft.rundir.folder import Driver, RunFolder, all_runs, find_run, latest_run, remove_rests

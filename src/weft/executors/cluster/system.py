@@ -131,5 +131,15 @@ class BatchSystem(Protocol):
     def inquire(self, jobs: Collection[str]) -> list[Seen]:
         """What became of the elements that have ended, as far as anybody remembers."""
 
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element that left no outcome died of, by all evidence: a word, and a sentence for people.
+
+        The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself.
+
+        Args:
+            end: as `inquire` or `look` has it.
+            tail: the last lines of its log.
+        """
+
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         """Cancel these elements of these submissions (None: all), whether they wait, run or have ended."""
