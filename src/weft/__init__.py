@@ -4,7 +4,7 @@ Names are imported when they are first used, so that ``import weft`` costs next 
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
 * jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
-* executors:          `LocalExecutor`, `SlurmExecutor`, `Retry`, `on_terminate`
+* executors:          `LocalExecutor`, `SlurmExecutor`, `Retry`, `map`, `on_terminate`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
 * errors:             `weft.errors`
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weft.calls import Closure, task
     from weft.engine.events import Event
     from weft.engine.states import State
-    from weft.executors import LocalExecutor, SlurmExecutor, on_terminate
+    from weft.executors import LocalExecutor, SlurmExecutor, map, on_terminate
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
     from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry
@@ -42,6 +42,7 @@ __all__ = [
     "after",
     "ensure",
     "job",
+    "map",
     "on_terminate",
     "schedule",
     "task",
@@ -73,6 +74,7 @@ __getattr__, __dir__ = lazily(
         "after": "weft.jobs",
         "ensure": "weft.jobs",
         "job": "weft.jobs",
+        "map": "weft.executors",
         "on_terminate": "weft.executors",
         "schedule": "weft.jobs",
         "task": "weft.calls",

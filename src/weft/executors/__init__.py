@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from weft.executors.cluster.executor import ClusterExecutor
     from weft.executors.cluster.future import ClusterFuture
     from weft.executors.local import LocalExecutor
+    from weft.executors.mapping import map
     from weft.executors.slurm import SlurmExecutor
     from weft.executors.tasks import LocalFuture
     from weft.executors.terminating import on_terminate
 
-__all__ = ["ClusterExecutor", "ClusterFuture", "LocalExecutor", "LocalFuture", "SlurmExecutor", "on_terminate"]
+__all__ = ["ClusterExecutor", "ClusterFuture", "LocalExecutor", "LocalFuture", "SlurmExecutor", "map", "on_terminate"]
 
 __getattr__, __dir__ = lazily(
     __name__,
@@ -20,6 +21,7 @@ __getattr__, __dir__ = lazily(
         "ClusterFuture": "weft.executors.cluster.future",
         "LocalExecutor": "local",
         "LocalFuture": "tasks",
+        "map": "mapping",
         "SlurmExecutor": "slurm",
         "on_terminate": "terminating",
     },

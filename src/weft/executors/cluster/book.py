@@ -98,22 +98,22 @@ class Book:
             self.left = True
             self.lock.notify_all()
 
-    def cancelled(self, task: Task) -> None:
-        """Somebody has cancelled a task."""
+    def cancelled(self, task: Task) -> Group | None:
+        """Somebody has cancelled a task. The group, if it is to be told that this call is not to be begun."""
         with self.lock:
             group = task._group
-            if group is None:
-                return  # it is found when its turn comes
-            self._settle(group, task._index)
-            self._cancel_where_unwanted(group, task._index // group.each)
+            if group is None or task._index not in group.open:
+                return None  # it is found when its turn comes; or its outcome was read at this very moment
+            alone = self._unwanted(group, task._index)
             self.lock.notify_all()
+            return None if alone else group
 
     def all_open(self, *, waiting: bool = False) -> list[Task]:
         """The tasks that are not over; `waiting`: that do not run."""
         with self.lock:
             tasks = [task for tasks in self._fresh.values() for task in tasks]
             for group in self.groups.values():
-                tasks += [group.tasks[index] for index in sorted(group.open)]
+                tasks += group.open_tasks()
             return [task for task in tasks if not (waiting and task._runs)]
 
     def is_over(self) -> bool:
@@ -162,18 +162,19 @@ class Book:
         """How many more elements the user wants to have in the queue."""
         if self.most_queued is None:
             return 1 << 30
-        return max(0, self.most_queued - sum(len(group.open_places()) for group in self.groups.values()))
+        room = self.most_queued - sum(len(group.open_places()) for group in self.groups.values())
+        # Not one by one, as they end: each submission is work for the batch system.
+        return room if 4 * room >= self.most_queued else 0
 
     def opened(self, group: Group) -> None:
         """A submission is written down, and about to be made."""
         self.groups[group.number] = group
         self.sending = group
-        for index, task in enumerate(group.tasks):
+        for index, task in group.members():
             task._group, task._index = group, index
             task._runs, task._word = False, ""
             if task._decided:  # cancelled meanwhile
-                self._settle(group, index)
-                self._cancel_where_unwanted(group, index // group.each)
+                self._unwanted(group, index)
 
     def adopted(self, group: Group, job: str | None) -> None:
         """A submission that somebody else has made, or was about to make."""
@@ -185,7 +186,7 @@ class Book:
     def superseded(self, task: Task) -> None:
         """A later submission makes the call again: whatever this one brings is of no interest."""
         if task._group is not None:
-            task._group.open.discard(task._index)
+            self._settle(task._group, task._index)
 
     def submitted(self, group: Group, job: str) -> None:
         """It has been made."""
@@ -205,7 +206,7 @@ class Book:
         """It has not been made: its tasks, which wait again where they are to be tried `again`."""
         self.sending = None
         self.groups.pop(group.number, None)
-        tasks = [group.tasks[index] for index in sorted(group.open)]
+        tasks = group.open_tasks()
         for task in tasks:
             task._group = None
         if again and tasks:
@@ -217,9 +218,6 @@ class Book:
     def again(self, task: Task, terms: Terms) -> None:
         """One more try."""
         with self.lock:
-            group = task._group
-            if group is not None:
-                self._settle(group, task._index)
             task._group, task._terms = None, terms
             task._runs, task._word = False, ""
             self._put(task)
@@ -248,11 +246,15 @@ class Book:
 
     # Cancelling -----------------------------------------------------------------------------------------------
 
-    def _cancel_where_unwanted(self, group: Group, place: int) -> None:
-        """An element of which nobody wants anything any more is cancelled, once it is there."""
-        if not any(index in group.open for index in group.calls_of(place)):
+    def _unwanted(self, group: Group, index: int) -> bool:
+        """Nobody wants this call any more. Whether its element, too, is of no use: it is cancelled, once it is there."""
+        place = index // group.each
+        alone = not any(other in group.open for other in group.calls_of(place) if other != index)
+        if alone:
             group.to_cancel.add(place)
             group.missing.pop(place, None)
+        self._settle(group, index)
+        return alone
 
     def cancels(self) -> dict[str, Collection[int] | None]:
         """What is to be cancelled there."""
@@ -330,8 +332,8 @@ class Book:
             if line.restarts:
                 group.restarts[place] = line.restarts
             for index in group.calls_of(place) if group.each > 1 else (place,):
-                if index < len(group.tasks):
-                    task = group.tasks[index]
+                task = group.task(index)
+                if task is not None:
                     task._runs, task._word = runs, line.state
 
     def suspects(self) -> list[str]:
@@ -392,9 +394,9 @@ class Book:
         group.torn.pop(name, None)
         if index not in group.open:
             return None
-        self._settle(group, index)
-        group.missing.pop(index // group.each, None) if group.each == 1 else None
-        return group.tasks[index]
+        if group.each == 1:
+            group.missing.pop(index, None)
+        return self._settle(group, index)
 
     def stopped(self, group: Group, name: str) -> None:
         """An outcome says that its job was told to end: what became of the job is for the batch system to say."""
@@ -430,13 +432,12 @@ class Book:
     def _death(self, group: Group, place: int, end: Seen | None) -> Death:
         del group.missing[place]
         lost = [index for index in group.calls_of(place) if index in group.open]
-        for index in lost:
-            self._settle(group, index)
-        return Death(group, place, [group.tasks[index] for index in lost], end)
+        return Death(group, place, [self._settle(group, index) for index in lost], end)
 
-    def _settle(self, group: Group, index: int) -> None:
-        group.open.discard(index)
+    def _settle(self, group: Group, index: int) -> Task:
+        task = group.settle(index)
         self._forget_if_over(group)
+        return task
 
     def _forget_if_over(self, group: Group) -> None:
         if not group.open and not group.to_cancel and group is not self.sending and group.job is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
@@ -152,7 +152,7 @@ class Controller:
             self._book.opened(group)
         try:
             sheet = sheet_of(group, (*self._command, str(number)))
-            group.folder.write(plan_of(group), self._system.script(sheet))
+            group.folder.write(plan_of(group, tasks), self._system.script(sheet))
             self.send(group)
         except Busy as busy:
             self._withdraw(group, None)
@@ -226,6 +226,7 @@ class Controller:
 def conclude(task: ClusterFuture[Any], result: Any, error: BaseException | None = None) -> None:
     """Publish an outcome, unless somebody has decided otherwise."""
     try:
+        task._call = b""
         task._conclude(result, error)
     except BaseException:  # noqa: BLE001
         complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
@@ -260,7 +261,7 @@ def _for_all(group: Group) -> Any:
     return asked if asked.time is None else replace(asked, time=asked.time * group.each)
 
 
-def plan_of(group: Group) -> Plan:
+def plan_of(group: Group, tasks: Sequence[ClusterFuture[Any]]) -> Plan:
     """What a submission is to do."""
     shared: dict[int, int] = {}
     bodies: list[bytes] = []
@@ -274,6 +275,6 @@ def plan_of(group: Group) -> Plan:
         return shared[common.id]
 
     calls = [
-        Call(task._number, place(task._function), place(task._setting), task._call) for task in group.tasks
+        Call(task._number, place(task._function), place(task._setting), task._call) for task in tasks
     ]
     return Plan(calls, bodies, names, group.each, group.terms.resources.time, group.name, group.terms)

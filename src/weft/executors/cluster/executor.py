@@ -278,7 +278,6 @@ class _Core:
         """In the child of a fork, where the threads are not."""
         self.book.closed = "this executor belongs to the process that was forked; make a new one in the child"
         self._threads.clear()
-        self.lock.unlock()
 
 
 def _packed(value: Any, import_paths: tuple[str, ...]) -> bytes:
@@ -362,7 +361,11 @@ def _end_all() -> None:
         if interrupted or core.on_exit == "leave":
             core.interrupt()
     for core in list(_living):
-        core.join()
+        try:
+            core.join()
+        except KeyboardInterrupt:
+            core.interrupt()
+            core.join()
 
 
 def _forget_in_child() -> None:

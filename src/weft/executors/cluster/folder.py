@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weft.errors import ChoiceError, StorageError, TamperedError
 from weft.executors.cluster.formats import HEAD, MAGIC, OFFSET, call_purpose, outcome_purpose, read_index, shared_purpose
 from weft.payload import pack, unpack
-from weft.rundir import make_folder, write_atomic
+from weft.rundir import append_to, make_folder, write_atomic
 from weft.rundir.place import check_file, check_folder
 from weft.rundir.seal import Signer, unseal
 
@@ -208,6 +208,13 @@ class GroupFolder:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
         kind, payload = unpack(unseal(data, outcome_purpose(self._of, self.number, int(index), int(restarts)), path))
         return kind, payload
+
+    def leave_out(self, index: int) -> None:
+        """Have a call not made, if it has not begun; the others of its element go on."""
+        try:
+            os.close(append_to(Path(self.outcomes, f"{index}.cancelled")))
+        except StorageError:  # then it is made in vain
+            pass
 
     def remove(self) -> None:
         """Delete it."""

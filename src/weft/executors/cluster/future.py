@@ -114,9 +114,12 @@ class ClusterFuture(LightFuture[T]):
 
     def cancel(self) -> bool:
         """Cancel the task, on the cluster too, whether it waits or runs; True unless it was done before."""
-        if self._cancel_if(self._decide):
-            self._book.cancelled(self)
-        return self.cancelled()
+        try:
+            return self._cancel_if(self._decide)
+        finally:  # after a Ctrl-C, too
+            group = self._book.cancelled(self) if self.cancelled() else None
+            if group is not None:
+                group.folder.leave_out(self._index)
 
     kill = cancel
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from weft.executors.cluster.folder import GroupFolder
     from weft.executors.cluster.future import ClusterFuture, Terms
     from weft.executors.cluster.system import Seen
+
+    Task: TypeAlias = ClusterFuture[Any]
 
 __all__ = ["Group", "Missing"]
 
@@ -29,11 +31,13 @@ class Group:
     """A submission. Whoever touches it holds the book's lock."""
 
     def __init__(
-        self, folder: GroupFolder, name: str, tasks: Sequence[ClusterFuture[object]], terms: Terms, each: int
+        self, folder: GroupFolder, name: str, tasks: Sequence[Task], terms: Terms, each: int
     ) -> None:
         self.folder = folder
         self.name = name  #: Of the job; unique.
-        self.tasks = tasks  #: In the order of its calls.
+        # In the order of its calls. What is over is dropped: a future that is kept must not keep all the others.
+        self._tasks: list[Task | None] = list(tasks)
+        self.size = len(tasks)
         self.terms = terms
         self.each = each
         self.places = range(-(-len(tasks) // each))
@@ -59,8 +63,27 @@ class Group:
 
     def calls_of(self, place: int) -> range:
         """What an element of the array does."""
-        return range(place * self.each, min((place + 1) * self.each, len(self.tasks)))
+        return range(place * self.each, min((place + 1) * self.each, self.size))
 
     def open_places(self) -> set[int]:
         """The elements of which an outcome is awaited."""
         return set(self.open) if self.each == 1 else {index // self.each for index in self.open}
+
+    def members(self) -> Iterator[tuple[int, Task]]:
+        """Its calls, and their tasks."""
+        return ((index, task) for index, task in enumerate(self._tasks) if task is not None)
+
+    def open_tasks(self) -> list[Task]:
+        """The tasks whose outcome is awaited, in order."""
+        return [task for index, task in self.members() if index in self.open]
+
+    def task(self, index: int) -> Task | None:
+        """The task of a call; None where it is over."""
+        return self._tasks[index]
+
+    def settle(self, index: int) -> Task:
+        """It is over, as far as this submission is concerned."""
+        self.open.discard(index)
+        task, self._tasks[index] = self._tasks[index], None
+        assert task is not None
+        return task
