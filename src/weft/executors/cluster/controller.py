@@ -250,6 +250,7 @@ def sheet_of(group: Group, command: tuple[str, ...]) -> Sheet:
         setup=terms.setup,
         env=terms.env,
         options=terms.options,
+        proof=group.folder.proof(group.each),
     )
 
 

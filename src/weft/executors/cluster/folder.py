@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from weft.errors import ChoiceError, StorageError, TamperedError
-from weft.executors.cluster.formats import HEAD, MAGIC, OFFSET, call_purpose, outcome_purpose, read_index, shared_purpose
+from weft.executors.cluster.formats import ALL_GOOD, HEAD, MAGIC, OFFSET, call_purpose, outcome_purpose, read_index, shared_purpose
 from weft.payload import pack, unpack
 from weft.rundir import append_to, make_folder, write_atomic
 from weft.rundir.place import check_file, check_folder
@@ -125,6 +125,10 @@ class GroupFolder:
     def logs(self) -> str:
         """Where elements write to; ``{place}`` is for their number."""
         return str(self.path / "logs" / "{place}.log")
+
+    def proof(self, each: int) -> str:
+        """What is there when an element, of so many calls, has done well; see `Sheet`."""
+        return os.path.join(self.outcomes, "{place}.{try}" if each == 1 else ALL_GOOD + "{place}.{try}")
 
     def log(self, place: int) -> Path:
         """What an element wrote."""

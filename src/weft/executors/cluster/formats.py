@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 __all__ = [
+    "ALL_GOOD",
     "EXIT_FAILED",
     "HEAD",
     "MAGIC",
@@ -17,6 +18,9 @@ __all__ = [
 
 #: The exit code of a worker whose outcome is a failure. With 0 it is a good one; otherwise there is none.
 EXIT_FAILED = 3
+
+#: How the name of a file begins that says that all calls of an element went well.
+ALL_GOOD = "all-"
 
 MAGIC = b"weft1\0"
 HEAD = struct.Struct("<6sIII")  # magic; how many calls; how many shared records; calls of an element

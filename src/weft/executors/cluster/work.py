@@ -12,6 +12,7 @@ from _pickle import dumps, loads
 from contextvars import Context
 
 from weft.executors.cluster.formats import (
+    ALL_GOOD,
     EXIT_FAILED,
     HEAD,
     OFFSET,
@@ -84,6 +85,9 @@ class _Worker:
             good = self._write(index, kind, payload) and good
             if self._stopped:
                 raise _Stop
+        if good and self._each > 1:
+            name = f"{ALL_GOOD}{place}.{self._tries}"
+            os.close(os.open(os.path.join(self._outcomes, name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return good
 
     def stop(self, *_: object) -> None:
