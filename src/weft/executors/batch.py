@@ -9,17 +9,18 @@ Outcomes that are tuples::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pickle import dumps, loads
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
 
-from weft.errors import TaskError, told
 from weft.executors.ledger import FLOAT, INT, ITEM, LIMIT, NONE, SENT, SINCE, SPACE, STARTED
 from weft.executors.streams import flush_streams
-from weft.payload import call_name, pack_apart, pack_failure, unpack
+from weft.payload import pack_apart, pack_failure, unpack
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from weft.executors.segments import Segment
     from weft.executors.worker import Worker
 

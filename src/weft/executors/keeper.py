@@ -20,14 +20,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
 
+from weft.executors.leaving import leave
 from weft.executors.ledger import Ledger
 from weft.executors.processes import STATUS, bury, kill_group, lead_session
 from weft.executors.wire import Wire, readable
-from weft.executors.leaving import leave
 from weft.executors.worker import work
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
 __all__ = ["become_worker", "main"]
 

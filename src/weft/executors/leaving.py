@@ -13,7 +13,7 @@ __all__ = ["leave"]
 
 
 def leave(code: int = 0) -> NoReturn:
-    """End the process as an interpreter ends: wait for threads, call exit handlers, empty buffers; but tear nothing down.
+    """End the process as an interpreter ends: wait for threads, call exit handlers, empty buffers. Tear nothing down.
 
     Exits with `code`; with 1 where that is 0 and an exit handler raises.
     """

@@ -15,7 +15,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-def map(  # noqa: A001 - it is one
+def map(
     executor: Executor | Callable[[], Executor], fn: Callable[[A], T], args: Iterable[A], ordered: bool = True
 ) -> Iterator[T]:
     """The results of ``fn(arg)`` for each of `args`, lazily: nothing happens before the first is asked for.

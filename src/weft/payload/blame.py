@@ -70,9 +70,7 @@ def unsendable_result(function: Any, value: Any, error: BaseException) -> TaskEr
         why = culprit(value, f"a {type(value).__name__}")
     except BaseException:  # noqa: BLE001 - code of the user's
         why = told(error)
-    failure = TaskError(
-        f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from"
-    )
+    failure = TaskError(f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from")
     failure.__cause__ = error
     return failure
 

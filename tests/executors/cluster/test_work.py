@@ -22,7 +22,7 @@ from weft.executors.worker import Setting
 from weft.payload import pack, unpack, unpack_failure
 from weft.resources import Resources
 
-WEIRD = "it's \"a\"\nfolder ü"
+WEIRD = 'it\'s "a"\nfolder ü'
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
 
 

@@ -1,8 +1,8 @@
 """What is known of all tasks of an executor, and what is to be done next.
 
-Decisions only: nothing here runs a command, reads a file or calls anybody's code. Two threads ask: the controller, which
-runs the commands of the batch system, one at a time; and the watcher, which reads outcomes and publishes them. Whoever
-submits and cancels leaves a note. All of them hold the lock while they look, and not while they act.
+Decisions only: nothing here runs a command, reads a file or calls anybody's code. Two threads ask: the controller,
+which runs the commands of the batch system, one at a time; and the watcher, which reads outcomes and publishes them.
+Whoever submits and cancels leaves a note. All of them hold the lock while they look, and not while they act.
 
 An element is taken for dead only when the batch system does not name it among what waits and runs, when its outcome was
 looked for after that and is not there, and when the batch system was asked what became of it: what then counts is its
@@ -36,7 +36,9 @@ TORN = 5.0  # seconds that an outcome which does not read gets to be whole
 class Pace(NamedTuple):
     """How often, and how patiently."""
 
-    poll: float | None = None  #: Seconds between two looks; None: more often when much happens, seldom when nothing does.
+    poll: float | None = (
+        None  #: Seconds between two looks; None: more often when much happens, seldom when nothing does.
+    )
     grace: float = 30.0  #: Seconds that an outcome may come late.
     fastest: float = 0.5  #: With `poll` None.
     slowest: float = 15.0
@@ -247,7 +249,7 @@ class Book:
     # Cancelling -----------------------------------------------------------------------------------------------
 
     def _unwanted(self, group: Group, index: int) -> bool:
-        """Nobody wants this call any more. Whether its element, too, is of no use: it is cancelled, once it is there."""
+        """Nobody wants this call any more. Whether its element is of no use, too: it is cancelled, once it is there."""
         place = index // group.each
         alone = not any(other in group.open for other in group.calls_of(place) if other != index)
         if alone:

@@ -84,25 +84,17 @@ class Controller:
     # What is next, under the lock ----------------------------------------------------------------------------
 
     def _due(self) -> Callable[[], None] | None:
-        book = self._book
-        if book.left:
+        book, now = self._book, self._book.clock.now()
+        if book.left or now < book.away_until:
             return None
-        now = book.clock.now()
-        if now < book.away_until:
-            return None
-        if book.cancels():
-            return self._cancel
-        if self._unsent:
-            return self._submit_rest
-        at = book.submit_at(self._elements())
-        if at is not None and at <= now:
-            return self._submit
-        if book.suspects():
-            return self._inquire
-        at = book.look_at()
-        if at is not None and at <= now:
-            return self._look
-        return None
+        in_order = (
+            (bool(book.cancels()), self._cancel),
+            (bool(self._unsent), self._submit_rest),
+            (_has_come(book.submit_at(self._elements()), now), self._submit),
+            (bool(book.suspects()), self._inquire),
+            (_has_come(book.look_at(), now), self._look),
+        )
+        return next((act for is_due, act in in_order if is_due), None)
 
     def _pause(self) -> float | None:
         book = self._book
@@ -223,6 +215,10 @@ class Controller:
                 conclude(task, None, error)
 
 
+def _has_come(at: float | None, now: float) -> bool:
+    return at is not None and at <= now
+
+
 def conclude(task: ClusterFuture[Any], result: Any, error: BaseException | None = None) -> None:
     """Publish an outcome, unless somebody has decided otherwise."""
     try:
@@ -275,7 +271,5 @@ def plan_of(group: Group, tasks: Sequence[ClusterFuture[Any]]) -> Plan:
             names.append(common.name)
         return shared[common.id]
 
-    calls = [
-        Call(task._number, place(task._function), place(task._setting), task._call) for task in tasks
-    ]
+    calls = [Call(task._number, place(task._function), place(task._setting), task._call) for task in tasks]
     return Plan(calls, bodies, names, group.each, group.terms.resources.time, group.name, group.terms)

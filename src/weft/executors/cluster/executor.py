@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar
 
 from weft.errors import ArgumentError, ChoiceError
-from weft.executors.cluster.book import Book, Pace
 from weft.executors.cluster.adopt import adopt
+from weft.executors.cluster.book import Book, Pace
 from weft.executors.cluster.controller import Controller
 from weft.executors.cluster.folder import Folder
 from weft.executors.cluster.future import ClusterFuture
@@ -86,7 +86,9 @@ class ClusterExecutor(Executor):
         finalizer.atexit = False
 
     @classmethod
-    def attach(cls, directory: str | os.PathLike[str], *system: BatchSystem, **options: Any) -> dict[str, ClusterFuture[Any]]:
+    def attach(
+        cls, directory: str | os.PathLike[str], *system: BatchSystem, **options: Any
+    ) -> dict[str, ClusterFuture[Any]]:
         """The futures of all that was ever submitted in a folder, by `ClusterFuture.key`, in the order of submission.
 
         For when the process that had submitted it is gone. What is finished is finished, what waits and runs goes on
@@ -119,7 +121,7 @@ class ClusterExecutor(Executor):
         return self._core.folder.path
 
     def using(self, **options: Any) -> ClusterExecutor:
-        """The same executor, with other resources, setup or import paths for what is submitted through what is returned.
+        """The same executor, with other resources, setup or import paths for what is submitted through this view.
 
         Raises what the constructor does.
         """
@@ -208,7 +210,9 @@ class ClusterExecutor(Executor):
         """Have the batch system look at the options before there is anything to submit."""
         terms = options.terms
         self._system.check(
-            Sheet("check", range(1), ("true",), "/dev/null", "/", terms.resources, terms.setup, terms.env, terms.options)
+            Sheet(
+                "check", range(1), ("true",), "/dev/null", "/", terms.resources, terms.setup, terms.env, terms.options
+            )
         )
 
     def __reduce__(self) -> NoReturn:
@@ -227,7 +231,9 @@ class _Core:
         self.lock.lock()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
         groups = self.folder.groups()
-        self.numbers = itertools.count(1 + max((call.number for group in groups for call in group.read().calls), default=-1))
+        self.numbers = itertools.count(
+            1 + max((call.number for group in groups for call in group.read().calls), default=-1)
+        )
         pace = Pace() if own["poll_interval"] is None else Pace(float(own["poll_interval"]))
         self.book = Book(system.clock, pace)
         self.book.most_queued = own["max_queued"]
@@ -354,7 +360,7 @@ def _let_go(core: _Core) -> None:
 
 
 def _end_all() -> None:
-    """At exit: what was submitted is waited for, as with the standard library's executors; or left; not after a Ctrl-C."""
+    """At exit: what was submitted is waited for, as in the standard library; or left. After a Ctrl-C it is cancelled."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for core in list(_living):
         core.book.close("cannot submit: the interpreter is about to end")

@@ -25,7 +25,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from weft.errors import ChoiceError, StorageError, TamperedError
-from weft.executors.cluster.formats import ALL_GOOD, HEAD, MAGIC, OFFSET, call_purpose, outcome_purpose, read_index, shared_purpose
+from weft.executors.cluster.formats import (
+    ALL_GOOD,
+    HEAD,
+    MAGIC,
+    OFFSET,
+    call_purpose,
+    outcome_purpose,
+    read_index,
+    shared_purpose,
+)
 from weft.payload import pack, unpack
 from weft.rundir import append_to, make_folder, write_atomic
 from weft.rundir.place import check_file, check_folder

@@ -37,7 +37,7 @@ def read_index(data: bytes, count: int) -> list[tuple[int, int]]:
     offsets = [at for (at,) in OFFSET.iter_unpack(data[HEAD.size : HEAD.size + OFFSET.size * (count + 1)])]
     if len(offsets) != count + 1 or offsets != sorted(offsets) or offsets[-1] > len(data):
         raise ValueError("it is cut short")
-    return list(zip(offsets, offsets[1:], strict=False))
+    return [(offsets[index], offsets[index + 1]) for index in range(count)]
 
 
 def call_purpose(folder: str, group: int, index: int) -> str:

@@ -30,9 +30,7 @@ class Missing:
 class Group:
     """A submission. Whoever touches it holds the book's lock."""
 
-    def __init__(
-        self, folder: GroupFolder, name: str, tasks: Sequence[Task], terms: Terms, each: int
-    ) -> None:
+    def __init__(self, folder: GroupFolder, name: str, tasks: Sequence[Task], terms: Terms, each: int) -> None:
         self.folder = folder
         self.name = name  #: Of the job; unique.
         # In the order of its calls. What is over is dropped: a future that is kept must not keep all the others.

@@ -39,8 +39,9 @@ class Sheet(NamedTuple):
     env: tuple[tuple[str, str], ...] = ()  #: Further environment variables.
     options: tuple[tuple[str, Any], ...] = ()  #: Passed on as they are: None is a bare flag, False leaves it out.
     throttle: int | None = None  #: At most so many elements at once.
-    #: A file that is there when an element has done well, with ``{place}`` and ``{try}`` (how often it was run again) in
-    #: it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the process.
+    #: A file that is there when an element has done well, with ``{place}`` and ``{try}`` (how often it was run again)
+    #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
+    #: process.
     proof: str = ""
 
 

@@ -33,11 +33,11 @@ __all__ = ["main"]
 PLAIN = frozenset({int, float, complex, bool, type(None), str, bytes})
 
 
-class _Stop(BaseException):  # noqa: N818 - no error
+class _Stop(BaseException):
     """SIGTERM has come: unwind, so that `finally` blocks of the task run, and then die of it."""
 
 
-class _TimeUp(BaseException):  # noqa: N818 - no error
+class _TimeUp(BaseException):
     """The task has had its time."""
 
 
