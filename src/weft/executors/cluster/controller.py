@@ -222,7 +222,7 @@ def _has_come(at: float | None, now: float) -> bool:
 def conclude(task: ClusterFuture[Any], result: Any, error: BaseException | None = None) -> None:
     """Publish an outcome, unless somebody has decided otherwise."""
     try:
-        task._call = b""
+        task._packed = b""
         task._conclude(result, error)
     except BaseException:  # noqa: BLE001
         complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
@@ -271,5 +271,5 @@ def plan_of(group: Group, tasks: Sequence[ClusterFuture[Any]]) -> Plan:
             names.append(common.name)
         return shared[common.id]
 
-    calls = [Call(task._number, place(task._function), place(task._setting), task._call) for task in tasks]
+    calls = [Call(task._number, place(task._function), place(task._setting), task._packed) for task in tasks]
     return Plan(calls, bodies, names, group.each, group.terms.resources.time, group.name, group.terms)

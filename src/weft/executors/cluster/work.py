@@ -144,6 +144,7 @@ class _Worker:
             for variable, content in loads(variables):
                 context.run(variable.set, content)
             self._made[setting] = folder, path, context
+        context: Context
         folder, path, context = self._made[setting]
         if sys.path != path:
             sys.path[:] = path
