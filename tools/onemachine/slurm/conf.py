@@ -149,6 +149,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
             "AccountingStorageType": "accounting_storage/slurmdbd",
             "AccountingStorageHost": place.address,
             "AccountingStoragePort": str(place.port + 1),
+            "AccountingStoragePass": str(place.munge_socket),  # what Slurm calls it; AuthInfo does not hold here
         }
     return {
         "ClusterName": place.name,
