@@ -1,4 +1,4 @@
-"""``tools/slurm``: up, down and what is in between; and that nothing is left, nothing is reachable, nothing is shared."""
+"""``tools/slurm``: up, down and what is in between; and that nothing is left, reachable or shared."""
 
 import os
 import re
@@ -166,7 +166,9 @@ def test_what_jobs_leave_behind_ends_with_the_cluster(folder, tmp_path):
 def test_two_side_by_side_do_not_meet(folder, tmp_path_factory):
     folders = [folder / "a", folder / "b"]
     command = [sys.executable, TOOL, "up", "--rootless"]
-    both = [subprocess.Popen([*command, each], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for each in folders]
+    both = [
+        subprocess.Popen([*command, each], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for each in folders
+    ]
     try:
         assert [process.wait(PATIENCE) for process in both] == [0, 0]
         one, other = map(Slurm, folders)
@@ -222,7 +224,9 @@ time.sleep(1000)
 
 
 def test_a_cluster_goes_away_with_its_owner_even_by_kill_9(folder):
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, TOOL, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, TOOL, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         assert owner.stdout.readline().startswith(b"export")
         assert owner.stdout.readline() == b"up\n"

@@ -57,7 +57,7 @@ class Keeper:
             self._record.unlink(missing_ok=True)  # so that what is put away does not include this process
             put_away()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()  # nobody else would tell
         finally:
             os._exit(status)
