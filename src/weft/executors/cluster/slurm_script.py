@@ -23,7 +23,7 @@ from weft.executors.terms import THREADS
 from weft.resources import Resources
 from weft.rundir.place import safe_name
 
-__all__ = ["SBATCH", "asked", "dashed", "is_directive", "script_of", "words_of"]
+__all__ = ["SBATCH", "dashed", "is_directive", "script_of"]
 
 SBATCH = "#SBATCH"
 ELEMENT = '"$SLURM_ARRAY_TASK_ID"'
@@ -32,7 +32,7 @@ ODD = "[\x00-\x1f\x7f\ud800-\udfff]"  # control characters, and bytes that are n
 
 def script_of(sheet: Sheet) -> str:
     """The text of the script for a sheet that `slurm_options` has nothing against."""
-    lines = ["#!/bin/bash", *(f"{SBATCH} {word}" for word in words_of(sheet))]
+    lines = ["#!/bin/bash", *(f"{SBATCH} {word}" for word in _words(sheet))]
     lines += [line for line in sheet.setup if is_directive(line)]
     commands = [line for line in sheet.setup if not is_directive(line)]
     for part in (_redirection(sheet), _exports(sheet), commands, _threads(sheet.resources.cpus), _call(sheet)):
@@ -48,18 +48,13 @@ def is_directive(line: str) -> bool:
 # What Slurm is asked for -------------------------------------------------------------------------------------
 
 
-def words_of(sheet: Sheet) -> list[str]:
+def _words(sheet: Sheet) -> list[str]:
     """What follows ``#SBATCH``, without the user's own directives."""
     theirs = {dashed(name) for name, value in sheet.options if value is not False}
     if any(dashed(name) == "no-requeue" for name, _ in sheet.options) or "requeue" in theirs:
         theirs.add("no-requeue")
     words = [_word(name, value) for name, value in _ours(sheet).items() if name not in theirs]
-    return words + asked(sheet.options)
-
-
-def asked(options: tuple[tuple[str, Any], ...]) -> list[str]:
-    """The words for `sbatch` that options stand for: ``partition="debug"`` is ``--partition=debug``."""
-    return [_word(dashed(name), value) for name, value in options if value is not False]
+    return words + [_word(dashed(name), value) for name, value in sheet.options if value is not False]
 
 
 def dashed(name: str) -> str:

@@ -6,23 +6,25 @@ Where the manuals are silent, this is what a real Slurm (22.05) was seen to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from weft.executors.cluster.system import Busy, Phase, Refused, Seen
 
 __all__ = [
     "FIELDS",
     "NAMED",
+    "NAMES",
     "RECORD",
     "read_config",
     "read_id",
+    "read_names",
     "read_places",
     "read_queue",
     "read_records",
     "refusal",
     "spans",
     "tidy",
+    "unknown",
 ]
 
 # Elements of arrays ------------------------------------------------------------------------------------------
@@ -75,13 +77,10 @@ FEW = 3  # elements of a range that are better kept in a list with others
 
 # States ------------------------------------------------------------------------------------------------------
 
-PENDING = frozenset(
-    "CONFIGURING PENDING POWER_UP_NODE REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT".split()
-)
-ENDED = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED RECONFIG_FAIL "
-    "REVOKED TIMEOUT".split()
-)
+PENDING = {"CONFIGURING", "PENDING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD"}
+PENDING |= {"SPECIAL_EXIT"}
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"}
+ENDED |= {"PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"}
 
 
 def _phase(state: str) -> Phase:
@@ -89,26 +88,12 @@ def _phase(state: str) -> Phase:
     return Phase.PENDING if state in PENDING else Phase.ENDED if state in ENDED else Phase.RUNNING
 
 
-class _Row(NamedTuple):
-    """What elements have in common that stand in one `Seen`."""
-
-    job: str
-    phase: Phase
-    state: str
-    reason: str
-    restarts: int
-    exitcode: int | None
-    signal: int | None
-
-    def seen(self, places: Sequence[int] | None) -> Seen:
-        job, *rest = self
-        return Seen(job, places, *rest)
-
-
-def _row(job: str, state: str, reason: str, restarts: int, status: str) -> _Row:
+def _seen(job: str, state: str, reason: str, restarts: int, status: str) -> Seen:
+    """Of no elements yet."""
     phase = _phase(state)
+    # Whoever runs has no status yet, and one that ran out of memory has a signal 125, which there is not.
     exitcode, signal = _status(status) if phase is Phase.ENDED and state != "OUT_OF_MEMORY" else (None, None)
-    return _Row(job, phase, state, "" if reason in NOTHING else reason, restarts, exitcode, signal)
+    return Seen(job, None, phase, state, "" if reason in NOTHING else reason, restarts, exitcode, signal)
 
 
 NOTHING = {"", "N/A", "None", "NULL", "(null)"}
@@ -124,20 +109,20 @@ def _status(text: str) -> tuple[int | None, int | None]:
     return (None, signal) if signal else (code, None)
 
 
-def _gathered(rows: Iterable[tuple[_Row, list[range] | None]]) -> list[Seen]:
-    """One `Seen` for each range, and one for all elements that stand alone and have the rest in common."""
+def _gathered(rows: Iterable[tuple[Seen, list[range] | None]]) -> list[Seen]:
+    """One for each range, and one for all elements that stand alone and have the rest in common."""
     found: list[Seen] = []
-    alone: dict[_Row, list[int]] = {}
-    for row, places in rows:
+    alone: dict[Seen, list[int]] = {}
+    for seen, places in rows:
         if places is None:
-            found.append(row.seen(None))
+            found.append(seen)
             continue
         for span in places:
             if len(span) > FEW:
-                found.append(row.seen(span))
+                found.append(seen._replace(places=span))
             else:
-                alone.setdefault(row, []).extend(span)
-    return found + [row.seen(places) for row, places in alone.items()]
+                alone.setdefault(seen, []).extend(span)
+    return found + [seen._replace(places=places) for seen, places in alone.items()]
 
 
 # squeue ------------------------------------------------------------------------------------------------------
@@ -158,7 +143,7 @@ def read_queue(text: str, cluster: str = "") -> list[Seen]:
     for line in text.splitlines():
         if match := _QUEUED.match(line):
             job, task, state, status, restarts, reason = match.groups()
-            rows.append((_row(_known_as(job, cluster), state, reason.strip(), int(restarts), status), _places(task)))
+            rows.append((_seen(_known_as(job, cluster), state, reason.strip(), int(restarts), status), _places(task)))
     return _gathered(rows)
 
 
@@ -201,12 +186,27 @@ def read_records(text: str, cluster: str = "") -> list[Seen]:
     rows = []
     for (job, task), (_, tries, state, status) in last.items():
         if state in ENDED:
-            rows.append((_row(_known_as(job, cluster), state, "", tries, status), _places(task or "")))
+            rows.append((_seen(_known_as(job, cluster), state, "", tries, status), _places(task or "")))
     return _gathered(rows)
 
 
 # Such as 4_2|CANCELLED by 1000|0:15|fit-3f2a; elements that were cancelled while they waited are 4_[5-9].
 _RECORDED = re.compile(r"(\d+)(?:_([^|.+]*))?\|([A-Z_]+)[^|]*\|([\d:]*)\|(.*)", re.ASCII)
+
+
+def unknown(records: Iterable[Seen], seen: Iterable[Seen]) -> list[Seen]:
+    """What records say of elements that have not been seen; of others, what has been seen is newer."""
+    known: dict[str, list[Container[int]]] = {}
+    for job, places, *_ in seen:
+        known.setdefault(job, []).append(places if isinstance(places, range) else frozenset(places or ()))
+    found = []
+    for record in records:
+        if record.job not in known:
+            found.append(record)
+        elif record.places is not None:
+            rest = [place for place in record.places if not any(place in places for places in known[record.job])]
+            found += [record._replace(places=rest)] if rest else []
+    return found
 
 
 # sbatch ------------------------------------------------------------------------------------------------------
@@ -280,8 +280,15 @@ _PREFIX = re.compile(r"(?:s[a-z]+: )?(?:error: |fatal: )?(?:Batch job submission
 
 # The rest ----------------------------------------------------------------------------------------------------
 
-#: For ``squeue --Format``, to find a submission by its name.
-NAMED = "ArrayJobID:|,SubmitTime:"
+#: For ``squeue --Format``, to find submissions by name; and for ``sacct --format``.
+NAMED = "SubmitTime:|,ArrayJobID:"
+NAMES = "Submit,JobID"
+
+
+def read_names(text: str) -> list[str]:
+    """The ids of submissions, in the order in which they came, by ``squeue`` or ``sacct``."""
+    found = {(match[1], int(match[2])) for match in re.finditer(r"^([\d:T-]+)\|(\d+)(?:_.*)?$", text, re.M | re.A)}
+    return [str(job) for _, job in sorted(found)]
 
 
 def read_config(text: str) -> dict[str, str]:
