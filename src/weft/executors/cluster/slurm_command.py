@@ -1,4 +1,4 @@
-"""Running a command of Slurm's: with a time limit, out of reach of Ctrl-C, in an environment that leaves nothing open."""
+"""Runs a command of Slurm's: with a time limit, out of reach of Ctrl-C, in an environment that leaves nothing open."""
 
 from __future__ import annotations
 

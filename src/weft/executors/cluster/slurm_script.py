@@ -143,13 +143,9 @@ BASH = {"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "_"}  #
 
 
 def _threads(cpus: int | None) -> list[str]:
-    count = '"${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"' if cpus is None else str(cpus)
-    return [
-        "# As many threads as cpus, where nobody has said otherwise.",
-        f"for name in {' '.join(THREADS)}; do",
-        f'    [ -n "${{!name+set}}" ] || export "$name"={count}',
-        "done",
-    ]
+    count = "${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}" if cpus is None else str(cpus)
+    lines = ["# As many threads as cpus, where nobody has said otherwise."]
+    return lines + [f'export {name}="${{{name}-{count}}}"' for name in THREADS]
 
 
 def _call(sheet: Sheet) -> list[str]:

@@ -276,7 +276,7 @@ def tidy(stderr: str) -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line and not line.startswith('Try "sbatch --help"')))
 
 
-_PREFIX = re.compile(r"(?:s[a-z]+: )?(?:error: |fatal: )?(?:Batch job submission failed: |slurm_\w+ error: )?")
+_PREFIX = re.compile(r"\A(?:s[a-z]+: )?(?:error: |fatal: )?(?:Batch job submission failed: |slurm_\w+ error: )?")
 
 # The rest ----------------------------------------------------------------------------------------------------
 

@@ -47,12 +47,12 @@ STATES: dict[str, tuple[Fate, str]] = {
     "OUT_OF_MEMORY": ("memory", "it used more memory than it had asked for"),
     "TIMEOUT": ("timeout", "it ran longer than its time limit"),
     "DEADLINE": ("timeout", "it could not end before its deadline"),
-    "NODE_FAIL": ("infrastructure", "the node that it ran on failed"),
-    "BOOT_FAIL": ("infrastructure", "its node could not be booted"),
+    "NODE_FAIL": ("infrastructure", "it ran on a node that failed"),
+    "BOOT_FAIL": ("infrastructure", "it was to run on a node that could not be booted"),
     "PREEMPTED": ("infrastructure", "it had to make way for a job of higher priority"),
-    "LAUNCH_FAILED": ("infrastructure", "its node could not start it"),
-    "RECONFIG_FAIL": ("infrastructure", "its node could not be set up for it"),
-    "REVOKED": ("infrastructure", "another cluster of the federation was to run it"),
+    "LAUNCH_FAILED": ("infrastructure", "it could not be started on its node"),
+    "RECONFIG_FAIL": ("infrastructure", "it was to run on a node that could not be set up for it"),
+    "REVOKED": ("infrastructure", "it was left to another cluster of the federation"),
 }
 
 
@@ -61,7 +61,7 @@ def _by_state(seen: Seen, says: str) -> tuple[Fate, str] | None:
         fate, text = STATES[seen.state]
         return fate, f"{text} ({says})"
     if seen.signal == UNABLE:
-        return "infrastructure", f"its node could not start it, or not open its log ({says})"
+        return "infrastructure", f"it could not be started on its node, or its log not be opened there ({says})"
     return None
 
 
@@ -70,7 +70,7 @@ def _by_state(seen: Seen, says: str) -> tuple[Fate, str] | None:
 FROM_SLURM = re.compile(r"^slurmstepd\b.*", re.MULTILINE)
 NOTES: dict[str, tuple[Fate, str]] = {
     "DUE TO TIME LIMIT": ("timeout", "it ran longer than its time limit"),
-    "DUE TO NODE FAILURE": ("infrastructure", "the node that it ran on failed"),
+    "DUE TO NODE FAILURE": ("infrastructure", "it ran on a node that failed"),
     "DUE TO PREEMPTION": ("infrastructure", "it had to make way for a job of higher priority"),
 }
 MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
