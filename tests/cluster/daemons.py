@@ -7,6 +7,7 @@ that asked for it ends, in whatever way.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -112,8 +113,12 @@ class Slurm:
         return self.job(job).get("JobState", "")
 
     def comes_to(self, job: str, *states: str) -> bool:
-        """Whether it is in one of these states at last."""
+        """Whether it is in one of these states at last. It may be RUNNING a moment before its script is."""
         return eventually(lambda: self.state(job) in states)
+
+    def node_state(self, node: str) -> str:
+        """The controller's word for it, such as idle, mixed, down; with a * when it does not answer."""
+        return self.ask("sinfo", "-hN", "-p", "debug", "-n", node, "-o", "%T")
 
     def pids(self, job: str) -> list[int]:
         """The processes of a job, or of an element, that run now: its script and what that has started."""
@@ -177,7 +182,7 @@ class Slurm:
         self.ask("scontrol", "update", f"JobId={job}", *(f"{key}={value}" for key, value in fields.items()))
 
     def end_time_in(self, job: str, seconds: int) -> None:
-        """Have its time limit come then. Slurm looks every few seconds."""
+        """Have its time limit come then. Slurm looks every 30 seconds: a test waits for half of that on average."""
         self.update(job, EndTime=f"now+{seconds}")
 
     # Harm; undone by `heal`
@@ -223,6 +228,7 @@ class Slurm:
 
     def set_up(self, node: str) -> None:
         self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        assert eventually(lambda: "*" not in (state := self.node_state(node)) and state != "down"), self.node_state(node)
 
     def set_partition(self, partition: str, state: str) -> None:
         """UP, DOWN, DRAIN or INACTIVE."""
@@ -233,6 +239,12 @@ class Slurm:
         """Other lines of slurm.conf from now on: daemons are restarted, jobs stay."""
         self._changed = True
         self._up({**self._settings, **{key: str(value) for key, value in settings.items()}})
+
+    def limit_submissions(self, count: int) -> None:
+        """Have the site allow us so many jobs at a time, with accounting only: AssocMaxSubmitJobLimit."""
+        self.configure(AccountingStorageEnforce="limits")
+        self._limited = True
+        self.ask("sacctmgr", "-i", "modify", "user", "where", f"name={pwd.getpwuid(os.geteuid()).pw_name}", "set", f"MaxSubmitJobs={count}")
 
     def twist(self, command: str, lines: str) -> None:
         """Have programs with our ``environ`` find these lines of shell as this command; ``"$REAL"`` is the real one.
@@ -262,8 +274,10 @@ class Slurm:
         tool(verb, "--rootless", self.folder, *arguments, env=self._own)
 
     def _signal(self, name: str, number: int) -> None:
-        record = (self.folder / "run" / f"{name}.pid").read_text()
-        os.kill(int(record.split()[0]), number)
+        try:
+            os.kill(int((self.folder / "run" / f"{name}.pid").read_text().split()[0]), number)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it is not there
 
     def _cluster_name(self) -> str:
         return re.findall(r"^ClusterName=(\S+)", self.conf.read_text(), re.MULTILINE)[0]

@@ -22,7 +22,7 @@ SETTINGS = {
     "MessageTimeout": "10",
     "SlurmctldTimeout": "30",
     "InactiveLimit": "0",
-    "ReturnToService": "2",  # a node that comes back is used again, whyever it was gone
+    "ReturnToService": "1",  # a node that comes back is used again, unless it was set down
     "JobRequeue": "1",
     "SlurmctldDebug": "info",
     "SlurmdDebug": "info",
