@@ -15,6 +15,7 @@ from contract.stage import Gate, ended, is_alive
 from hand import PATIENCE, eventually
 from onemachine import network, packages
 from onemachine.processes import open_files
+from onemachine.trouble import Trouble
 
 WEIRD = "it's a $HOME; [1-2] *wéird* (folder) & 木"
 
@@ -204,7 +205,7 @@ def test_a_folder_is_private(slurm_cluster):
 def test_ports_that_are_held_are_granted_to_nobody_else():
     held = network.hold_ports("127.0.0.1", 3)
     first = held[0].getsockname()[1]
-    with pytest.raises(Exception, match=f"no 2 free ports {first + 1} to {first + 2}"):
+    with pytest.raises(Trouble, match=f"no 2 free ports {first + 1} to {first + 2}"):
         network.hold_ports("127.0.0.1", 2, first + 1, only=True)
     for each in held:
         each.close()
@@ -317,10 +318,14 @@ def test_an_ordinary_user_has_a_cluster_but_none_for_everybody(ordinary):
 import os, subprocess
 tool = os.path.join(os.environ["HOME"], "tools", "slurm")
 print(subprocess.run([tool, "up"], capture_output=True, text=True).stderr)
+print(subprocess.run([tool, "up", "--rootless", "/var"], capture_output=True, text=True).stderr)
+print(subprocess.run([tool, "up", "--rootless", "/proc/x"], capture_output=True, text=True).stderr)
 print(subprocess.run(["sbatch", "--wait", "--output=job", "--wrap", "id -un"], capture_output=True, text=True).stderr)
 print(open("job").read())
 """).stdout
     assert "is for root to start" in told
+    assert "/var has other things in it" in told
+    assert "error: [Errno 2] No such file or directory: '/proc/x'\n" in told
     assert told.endswith(f"\n{ordinary.name}\n\n")
 
 
@@ -400,6 +405,15 @@ def test_what_an_ordinary_user_may_do_about_missing_packages(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert "This is no Debian" in packages.obstacle(["munge"])
     assert packages.obstacle([]) == ""
+
+
+def test_a_name_of_the_machine_that_leads_elsewhere_is_told(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    assert network.loopback(print) == "127.0.0.1"
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("10.0.0.7", 0))])
+    with pytest.raises(Trouble, match=r"'localhost', resolves to 10\.0\.0\.7, which others may reach"):
+        network.loopback(print)
 
 
 @pytest.mark.parametrize(("required", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])

@@ -58,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Trouble as trouble:
         print(f"tools/slurm: error: {trouble}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"tools/slurm: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tools/slurm: interrupted; what was started runs on: say up again, or down", file=sys.stderr)
         return 130
