@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,13 @@ WEIRD = "it's a $HOME; [1-2] *wéird* (folder) & 木"
 
 
 @pytest.fixture
-def folder(slurm_programs, tmp_path_factory):
-    """Of a cluster which the test brings up and down; short, since sockets have short paths."""
-    folder = Path(tmp_path_factory.mktemp("c"))
+def folder(slurm_programs):
+    """Of a cluster which the test brings up and down. Its path is short, since those of sockets are."""
+    folder = Path(tempfile.mkdtemp(prefix="weft-"))
     yield folder
     if (folder / "etc").exists():
         tool("down", "--wipe", "--rootless", folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def daemons(folder: Path) -> dict[str, int]:
@@ -164,7 +167,7 @@ def test_what_jobs_leave_behind_ends_with_the_cluster(folder, tmp_path):
 # Alone
 
 
-def test_two_side_by_side_do_not_meet(folder, tmp_path_factory):
+def test_two_side_by_side_do_not_meet(folder):
     folders = [folder / "a", folder / "b"]
     command = [sys.executable, TOOL, "up", "--rootless"]
     both = [
@@ -353,7 +356,14 @@ def test_a_folder_that_slurm_cannot_have_is_refused(folder, name):
 
 
 def test_a_path_that_is_too_long_for_a_socket_is_refused(folder):
-    assert "too long" in tool("up", "--rootless", folder / ("x" * 100), code=1).stderr
+    long = folder / ("x" * (70 - len(bytes(folder))))
+    assert "has 72 bytes, and may have 71" in tool("up", "--rootless", f"{long}x", code=1).stderr
+    up(long)
+    try:
+        slurm = Slurm(long)
+        assert slurm.comes_to(slurm.sbatch("true"), "COMPLETED")
+    finally:
+        tool("down", "--wipe", "--rootless", long)
 
 
 def test_a_folder_that_is_used_is_left_alone(folder):
