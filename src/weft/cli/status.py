@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from weft.cli.view import SeenJob, View
+    from weft.jobs.cluster.survey import Survey
 
 __all__ = ["command"]
 
@@ -23,6 +24,7 @@ COLOURS = {
     "succeeded": "green",
     "finished": "green",
     "up to date": "green",
+    "queued": "blue",
     "running": "blue",
     "failed": "red",
     "cut short": "red",
@@ -90,7 +92,9 @@ def _show(view: View, everything: bool) -> None:
     facts = view.facts
     if facts:
         _say(f"script {facts.get('script')}, backend {facts.get('backend')}, on {facts.get('host')}")
-    if view.how == "running":
+    if view.survey is not None:
+        _say_who_has_it(view, view.survey)
+    elif view.how == "running":
         driver = view.folder.driver()
         if driver is not None:
             _say(f"driven by process {driver.pid}; to stop it: weft cancel {view.name}")
@@ -109,6 +113,16 @@ def _show(view: View, everything: bool) -> None:
     failed = next((job for job in jobs if job.state.value == "failed"), None)
     if failed is not None:
         _say(f"\nmore of it: weft logs {view.name} {_word(failed.name)}")
+
+
+def _say_who_has_it(view: View, survey: Survey) -> None:
+    """Of a run that a batch system runs alone."""
+    if view.how == "cut short":
+        _say("not all of it was submitted; run its script again, and what is missing is")
+    elif survey.away:
+        _say(f"{view.facts.get('backend')} does not answer: {survey.away}")
+    else:
+        _say(f"in the hands of {view.facts.get('backend')}; to stop it: weft cancel {view.name}")
 
 
 def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:

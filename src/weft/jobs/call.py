@@ -23,7 +23,7 @@ from weft.payload.shorten import shorten
 from weft.resources import Cause, Retries, cause_of
 
 if TYPE_CHECKING:
-    from weft.jobs.site import Site
+    from weft.jobs.site import Workplace
 
 __all__ = ["AskCall", "JobCall", "call_here"]
 
@@ -103,7 +103,7 @@ class JobCall(_Sent):
         conditions: tuple[Condition, ...],
         env: tuple[tuple[str, str], ...] = (),
         retries: Retries | None = None,
-        site: Site | None = None,
+        site: Workplace | None = None,
     ) -> None:
         super().__init__(function, conditions, call_name(function))
         self.env = env
@@ -142,6 +142,12 @@ class JobCall(_Sent):
             return desk.keep(name, key, place, mark, result)
         finally:
             desk.end()
+
+    def alike(self, env: tuple[tuple[str, str], ...], retries: Retries | None) -> JobCall:
+        """The same function and conditions, packed only once, with these."""
+        call = JobCall(self.function, self.conditions, env, retries)  # type: ignore[arg-type]
+        call._packed = self._packed
+        return call
 
     def _tried(self, name: str, element: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         tries: dict[Cause, int] = {}
@@ -184,7 +190,7 @@ class JobCall(_Sent):
 
 
 def _remade_call(
-    packed: bytes, env: tuple[tuple[str, str], ...], retries: Retries | None, site: Site | None
+    packed: bytes, env: tuple[tuple[str, str], ...], retries: Retries | None, site: Workplace | None
 ) -> JobCall:
     function, conditions = unpack(packed)
     return JobCall(function, conditions, env, retries, site)

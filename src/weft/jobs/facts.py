@@ -87,8 +87,16 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
         edges = {dep: edge.status for dep, edge in job.edges.items()}
         edges.update(dict.fromkeys(job.arguments.takes, "success"))
         facts["edges"] = [[records[dep].key, status] for dep, status in edges.items()]
+        each = [records[dep].key for dep, edge in job.edges.items() if edge.each]
+        if each:
+            facts["each"] = each
     if job.wait_for != "all":
         facts["wait_for"] = job.wait_for
+        if job.arguments.takes:
+            facts["takes"] = [records[dep].key for dep in job.arguments.takes]
+    asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
+    if asks:
+        facts["asks"] = sorted(asks)
     if part.why:
         facts["why"] = part.why
     if job.spec.resources != NOTHING:
