@@ -152,7 +152,7 @@ class Controller:
                 self._fewer = max(1, len(group.places) // 2)  # a part of it may fit
             raise
         except Refused as refused:
-            self._withdraw(group, SubmitError(f"{tasks[0].name} was not taken: {refused}", said=str(refused)))
+            self._withdraw(group, _refusal(tasks[0], refused))
         except StorageError as error:
             self._withdraw(group, error)
         except BaseException as error:
@@ -215,6 +215,12 @@ class Controller:
                 conclude(task, None, error)
 
 
+def _refusal(task: ClusterFuture[Any], refused: Refused) -> SubmitError:
+    """What its user is told; of a further try, which may have asked for too much, why there was one."""
+    before = f" (tried again after {task._tries[-1]})" if task._tries else ""
+    return SubmitError(f"{task.name} was not taken{before}: {refused}", said=str(refused))
+
+
 def _has_come(at: float | None, now: float) -> bool:
     return at is not None and at <= now
 
@@ -222,7 +228,7 @@ def _has_come(at: float | None, now: float) -> bool:
 def conclude(task: ClusterFuture[Any], result: Any, error: BaseException | None = None) -> None:
     """Publish an outcome, unless somebody has decided otherwise."""
     try:
-        task._call = b""
+        task._packed = b""
         task._conclude(result, error)
     except BaseException:  # noqa: BLE001
         complain("a done-callback of %r raised what is meant to end a thread; ignored here", task)
@@ -271,5 +277,5 @@ def plan_of(group: Group, tasks: Sequence[ClusterFuture[Any]]) -> Plan:
             names.append(common.name)
         return shared[common.id]
 
-    calls = [Call(task._number, place(task._function), place(task._setting), task._call) for task in tasks]
+    calls = [Call(task._number, place(task._function), place(task._setting), task._packed) for task in tasks]
     return Plan(calls, bodies, names, group.each, group.terms.resources.time, group.name, group.terms)

@@ -39,12 +39,12 @@ class ClusterFuture(LightFuture[T]):
     # Everything but the outcome belongs to the book, and is changed under its lock.
     __slots__ = (
         "_book",
-        "_call",
         "_causes",
         "_function",
         "_group",
         "_index",
         "_number",
+        "_packed",
         "_runs",
         "_setting",
         "_terms",
@@ -58,7 +58,7 @@ class ClusterFuture(LightFuture[T]):
         self._number = number
         self._function = function
         self._setting = setting
-        self._call = call
+        self._packed = call
         self._terms = terms
         self._group: Group | None = None
         self._index = 0  # of its call in the group

@@ -46,7 +46,7 @@ class Group:
         self.read: set[str] = set()  #: Names of outcomes that have been dealt with.
         self.torn: dict[str, float] = {}  #: Of those that could not be read, since when.
         self.to_cancel: set[int] = set()  #: Places, not cancelled there yet.
-        self.lines: list[Seen] = []  #: As of the last look.
+        self.lines: list[Seen] | None = None  #: As of the last look.
 
     @property
     def number(self) -> int:

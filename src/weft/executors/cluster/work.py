@@ -152,7 +152,7 @@ class _Worker:
                 os.chdir(folder)
         except OSError:  # it is gone by now; a task that needs it will say so
             pass
-        return context.copy()
+        return context.copy()  # type: ignore[no-any-return]
 
     def _value(self, function: int) -> Callable[..., Any]:
         if function not in self._made:
