@@ -88,8 +88,8 @@ class View:
 
     Attributes:
         survey: of a run that a batch system runs alone; None where it has a driver, or is over.
-        how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"`` (by Ctrl-C), or ``"cut short"``: its
-            driver is gone, and has said nothing.
+        how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"``
+            (by Ctrl-C), or ``"cut short"``: its driver is gone, and has said nothing.
         jobs: by key, in topological order.
         began, changed: seconds since the epoch.
     """
@@ -117,7 +117,9 @@ class View:
         self.how = last if last in ENDS else "running" if live else "cut short"
         if self.survey is not None and not self.survey.over:
             self.how = self._how_it_stands(self.survey, live=live)
-        elif self.how == "cancelled":  # its driver may have been killed before it could say what that means for its jobs
+        elif (
+            self.how == "cancelled"
+        ):  # its driver may have been killed before it could say what that means for its jobs
             self._stop(State.CANCELLED, "")
         elif self.how == "cut short":
             self._stop(State.WANTED, "was running when the run was cut short")

@@ -83,6 +83,23 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
             facts["left"] = list(record.places)
         if part.state is State.WANTED and len(part.places) < len(record.places):
             facts["places"] = list(part.places)
+    facts.update(_edges(job, records))
+    if part.why:
+        facts["why"] = part.why
+    if job.spec.resources != NOTHING:
+        resources = job.spec.resources.words()
+        resources.pop("retries", None)
+        facts["resources"] = resources
+    if len(part.places) < len(record.places) or part.state is not State.WANTED:
+        source = earlier.source(job)
+        if source is not None:
+            facts["from"] = source
+    return facts
+
+
+def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
+    """What it comes after, and how."""
+    facts: dict[str, Any] = {}
     if job.edges or job.arguments.takes:
         edges = {dep: edge.status for dep, edge in job.edges.items()}
         edges.update(dict.fromkeys(job.arguments.takes, "success"))
@@ -97,16 +114,6 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
     asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
     if asks:
         facts["asks"] = sorted(asks)
-    if part.why:
-        facts["why"] = part.why
-    if job.spec.resources != NOTHING:
-        resources = job.spec.resources.words()
-        resources.pop("retries", None)
-        facts["resources"] = resources
-    if len(part.places) < len(record.places) or part.state is not State.WANTED:
-        source = earlier.source(job)
-        if source is not None:
-            facts["from"] = source
     return facts
 
 

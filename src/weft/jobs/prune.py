@@ -60,8 +60,8 @@ class Plan:
             that is taken over. Default: of none.
         known: which of these places of a done job have a result that is known. A done job without one runs again if a
             job that runs takes its result. Default: all of them.
-        under_way: which places of a job run already, or wait in the queue of a batch system: they are not done, whatever
-            its conditions say. Default: none.
+        under_way: which places of a job run already, or wait in the queue of a batch system: they are not done,
+            whatever its conditions say. Default: none.
 
     Raises:
         ArgumentError: (a TypeError) something that is no job.

@@ -146,7 +146,9 @@ class Recorder:
             if self._file < 0:
                 folder = make_folder(self.run / "outcomes")
                 while True:
-                    who = self._attempt.file(self._of) if self._of else f"{safe_name(socket.gethostname())}-{os.getpid()}"
+                    who = (
+                        self._attempt.file(self._of) if self._of else f"{safe_name(socket.gethostname())}-{os.getpid()}"
+                    )
                     name = f"{who}-{os.urandom(2).hex()}"
                     try:
                         self._path = folder / name

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["Ending", "Stopped", "TimeUp"]
 
 
-class Stopped(BaseException):  # noqa: N818 - no error
+class Stopped(BaseException):
     """SIGTERM has come: unwind, so that `finally` blocks of the task run, and then die of it."""
 
 
-class TimeUp(BaseException):  # noqa: N818 - no error
+class TimeUp(BaseException):
     """The task has had its time."""
 
 

@@ -14,7 +14,7 @@ from weft.executors.cluster.death import add_to, died, tail_of
 from weft.executors.cluster.formats import EXIT_FAILED
 from weft.executors.cluster.system import Phase
 from weft.jobs.loaded import failure_of
-from weft.payload import pack_failure, unpack_failure
+from weft.payload import pack_failure
 from weft.rundir import Attempt, Outcome, Recorder, read_file
 
 if TYPE_CHECKING:
@@ -180,9 +180,7 @@ class Concluding:
         elif before is None or self._standing.fate(before, 0):
             self._event(record, sub, place, State.CANCELLED, detail=sentence)
 
-    def _record_death(
-        self, record: Record, sub: Submission, place: int, restarts: int, error: BaseException
-    ) -> None:
+    def _record_death(self, record: Record, sub: Submission, place: int, restarts: int, error: BaseException) -> None:
         """Write it down as the worker would have."""
         at = place if sub.role == "call" else None
         where, payload = (record.where(place) if at is not None else None), pack_failure(error)

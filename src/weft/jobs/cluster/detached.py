@@ -124,15 +124,15 @@ class Detached:
         """
         survey, system = self.survey, self._system
         survey.look()
-        if not survey.over:
-            if system is None:
-                raise self._in_use(f"{survey.away}; cancel it where its batch system is")
-            write_atomic(self._folder.path / CANCEL, b"")  # whoever still submits it is to stop
-            self._end_all(system)
-            survey.give_up()
-            self._fill_in()
-            return survey.over == "cancelled"
-        return False
+        if survey.over:
+            return False
+        if system is None:
+            raise self._in_use(f"{survey.away}; cancel it where its batch system is")
+        write_atomic(self._folder.path / CANCEL, b"")  # whoever still submits it is to stop
+        self._end_all(system)
+        survey.give_up()
+        self._fill_in()
+        return self.survey.standing.over == "cancelled"
 
     def _end_all(self, system: BatchSystem) -> None:
         """Return when neither the batch system nor anybody who submits has anything of it."""

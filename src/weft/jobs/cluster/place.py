@@ -115,5 +115,3 @@ class Cluster(Place):
             view = self._views[terms] = self._executor.using()
             view._options = Options(terms, self._options.import_paths)
         return view
-
-

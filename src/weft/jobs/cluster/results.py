@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def filled_in(run: str, data: tuple[Any, Any], takes: Sequence[str], patience: f
     while True:
         past = Past(RunFolder(Path(run)), set(takes))
         try:
-            args, kwargs = rebuild(list(data), lambda item: _value(past, item), _holds_nothing, {}, fresh=False)
+            args, kwargs = rebuild(list(data), partial(_value, past), _holds_nothing, {}, fresh=False)
         except _NotThereError as error:
             if time.monotonic() > end:
                 raise TaskError(f"the result of {error} cannot be seen on this machine, in {run}") from None

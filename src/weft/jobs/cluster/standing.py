@@ -61,15 +61,15 @@ class Standing:
         record = self._by_key.get(event.get("job", ""))
         if record is None:
             return
-        number, place = event.get("n"), event.get("i", 0)
+        element: tuple[int, int] = event.get("n", -1), event.get("i", 0)
         if "missed" in event:
-            self.missed[number, place] = event["missed"]
+            self.missed[element] = event["missed"]
         elif "role" in event:
-            self.fates[number, 0] = event["good"]
+            self.fates[element] = event["good"]
         elif "state" in event:
             state = State(event["state"])
-            if number is not None and state.is_end:
-                self.fates[number, place] = state.is_success
+            if "n" in event and state.is_end:
+                self.fates[element] = state.is_success
             if "i" not in event or event["i"] in record.states:
                 take(record, event)
 

@@ -1,13 +1,13 @@
 """What has become of a run that a batch system runs, for whoever looks at it.
 
-Nobody attends to such a run, so whoever wants to know puts together what there is: the outcomes that the jobs have left,
-one answer of the batch system about all that is not over, and what follows from both for the jobs after them. What is
-new is added to the run's events, by one process at a time; so it is found out once, and known when the batch system has
-forgotten it.
+Nobody attends to such a run, so whoever wants to know puts together what there is: the outcomes that the jobs have
+left, one answer of the batch system about all that is not over, and what follows from both for the jobs after them.
+What is new is added to the run's events, by one process at a time; so it is found out once, and known when the batch
+system has forgotten it.
 
-A job is taken for dead when the batch system does not name it among what waits and runs, when no outcome of its last try
-was there after that, and when the batch system says how it ended. If that says that there is an outcome, or if nobody
-knows, a shared file system or the batch system's own records may be slow; so it gets a period of grace.
+A job is taken for dead when the batch system does not name it among what waits and runs, when no outcome of its last
+try was there after that, and when the batch system says how it ended. If that says that there is an outcome, or if
+nobody knows, a shared file system or the batch system's own records may be slow; so it gets a period of grace.
 """
 
 from __future__ import annotations
@@ -161,9 +161,7 @@ class Survey:
         return found
 
 
-def _by_element(
-    seen: Iterable[Seen], subs: dict[str, Submission], *, ended: bool
-) -> dict[tuple[int, int], Any]:
+def _by_element(seen: Iterable[Seen], subs: dict[str, Submission], *, ended: bool) -> dict[tuple[int, int], Any]:
     found: dict[tuple[int, int], Any] = {}
     for line in seen:
         sub = subs.get(line.job)

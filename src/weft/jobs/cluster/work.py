@@ -64,11 +64,11 @@ def _watch(child: int, hears: int) -> NoReturn:
     for number in PASSED:
         signal.signal(number, signal.SIG_IGN)
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number != signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        os._exit(128 + number)  # not reached
+        last = os.WTERMSIG(status)
+        if last != signal.SIGKILL:
+            signal.signal(last, signal.SIG_DFL)
+        os.kill(os.getpid(), last)
+        os._exit(128 + last)  # not reached
     code = os.waitstatus_to_exitcode(status)
     os.set_blocking(hears, False)  # what the job has started may hold the other end
     try:
