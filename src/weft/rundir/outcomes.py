@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 import struct
 import threading
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from weft.errors import StorageError
 from weft.rundir.place import check_file, make_folder, open_new, safe_name, write_all, write_atomic
 from weft.rundir.seal import SIZE, Signer, seal, unseal
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["LARGE", "Attempt", "Outcome", "Recorder", "read_file", "read_outcomes", "task_folder", "task_name"]
 
@@ -135,7 +136,7 @@ class Recorder:
         data = LENGTH.pack(len(body)) + self._sign(body) + body
         try:
             write_all(out, data, self._path)
-        except StorageError:
+        except OSError:  # a StorageError
             # A part of it may be there. Nothing may follow it, so that it is the end of its file.
             self.close()
             raise
@@ -147,7 +148,7 @@ class Recorder:
                 folder = make_folder(self.run / "outcomes")
                 while True:
                     who = (
-                        self._attempt.file(self._of) if self._of else f"{safe_name(socket.gethostname())}-{os.getpid()}"
+                        self._attempt.file(self._of) if self._of else f"{safe_name(os.uname().nodename)}-{os.getpid()}"
                     )
                     name = f"{who}-{os.urandom(2).hex()}"
                     try:
