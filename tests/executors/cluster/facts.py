@@ -207,11 +207,11 @@ def directory_environment_and_setup_are_as_on_the_sheet(b):
     b.end(
         b.submit(
             'pwd; echo "$SPICE"; echo "$MORE"',
-            env=(("SPICE", "it's \"hot\"; $HOME"),),
+            env=(("SPICE", 'it\'s "hot"; $HOME'),),
             setup=("#SBATCH --comment=x", "export MORE=much"),
         )
     )
-    assert b.lines("0.log") == [str(b.folder), "it's \"hot\"; $HOME", "much"]
+    assert b.lines("0.log") == [str(b.folder), 'it\'s "hot"; $HOME', "much"]
 
 
 @fact()
@@ -234,7 +234,7 @@ def a_script_may_be_changed_once_it_is_submitted(b):
 
 @fact()
 def what_a_job_leaves_behind_is_killed(b):
-    job = b.submit("sleep 1000 & echo $! > \"$0/pid\"")
+    job = b.submit('sleep 1000 & echo $! > "$0/pid"')
     assert b.end(job).state == "COMPLETED"
     assert ended(int(b.lines("pid")[0]))
 
@@ -269,10 +269,9 @@ def a_throttle_holds_elements_back(b):
 
 @fact()
 def one_look_tells_of_all_it_is_asked_for(b):
-    one, array = b.waiting(), b.waiting(places=range(3))
-    other = b.waiting()
-    b.harm.until(lambda: len(b.look(one, array)) == 4)
-    assert set(b.look(one, UNKNOWN, array)) == {(one, None), (array, 0), (array, 1), (array, 2)}
+    one, array, other = b.waiting(), b.waiting(places=range(2)), b.waiting()
+    b.harm.until(lambda: len(b.look(one, array)) == 3)
+    assert set(b.look(one, UNKNOWN, array)) == {(one, None), (array, 0), (array, 1)}
     assert set(b.look(other)) == {(other, None)}
 
 
@@ -315,7 +314,7 @@ def a_launch_that_fails_leaves_the_job_held(b):
 
 @fact()
 def an_unknown_partition_is_refused_in_its_own_words(b):
-    with pytest.raises(Refused, match="[Ii]nvalid partition"):
+    with pytest.raises(Refused, match="invalid partition"):
         b.submit(GOOD, options=(("partition", "nonsense"),))
 
 

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from weft.executors.launch import KEEPER
 from weft.executors.processes import UNKNOWN, bury, kill_group
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from weft.executors.cluster.fake.site import Node
 
 __all__ = ["Attempt", "Program", "exit_of"]
+
+Ended: TypeAlias = "Callable[[Attempt], None]"
 
 NO_OUTPUT = 53  # the "signal" of a job whose output cannot be opened
 
@@ -44,7 +47,7 @@ class Attempt:
         ended: called with the lock held when the process has ended, and all that it had started with it.
     """
 
-    def __init__(self, element: Element, node: Node, lock: threading.RLock, ended: Callable[[Attempt], None]) -> None:  # type: ignore[valid-type]
+    def __init__(self, element: Element, node: Node, lock: AbstractContextManager[object], ended: Ended) -> None:
         self.element: Element | None = element  # None: it has been given up and is nobody's; it may go on as a ghost
         self.node = node
         self.thread: threading.Thread | None = None

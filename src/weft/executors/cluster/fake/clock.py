@@ -38,8 +38,8 @@ class VirtualClock(Clock):
     def __init__(self, start: float = 0.0, *, patience: float = 30.0) -> None:
         self._now = start
         self._patience = patience
-        # The innermost of all locks: whoever holds it takes no other. Reentrant, since the garbage collector may come at
-        # any moment with a `_Presence` that is over.
+        # The innermost of all locks: whoever holds it takes no other. Reentrant, since the garbage collector may come
+        # at any moment with a `_Presence` that is over.
         self._changed = threading.Condition(threading.RLock())
         self._changes = 0
         self._sleepers: set[_Sleeper] = set()
@@ -56,13 +56,15 @@ class VirtualClock(Clock):
         if seconds is not None and seconds <= 0:
             condition.wait(0)
             return
+        inside: Any = condition
+        if not inside._is_owned():
+            raise RuntimeError("cannot wait on un-acquired lock")
         thread = threading.current_thread()
         if not hasattr(self._here, "presence"):
             self._here.presence = _Presence(self, thread)
         # As `Condition.wait` does it, with a sleeper of ours in the place of its lock: a condition calls `release()` of
         # those that it notifies. So the very moment in which a thread is woken is known, and not merely the later one
         # in which it gets to run.
-        inside: Any = condition
         sleeper = _Sleeper(self, thread)
         with self._changed:
             sleeper.due = math.inf if seconds is None else self._now + seconds

@@ -44,12 +44,12 @@ class FakeCluster(Faults):
             cluster.node_down(cluster.node_of(future.job_id))
 
     Scripts are run by what their first line says, with the environment and the directory that Slurm gives them, and
-    their ``#SBATCH`` lines count: array, throttle, cpus, memory, gpus, time, output and so on. Elements start when there
-    is room, in order of submission. All times (limits, delays, what is forgotten when) are those of the clock.
+    their ``#SBATCH`` lines count: array, throttle, cpus, memory, gpus, time, output and so on. Elements start when
+    there is room, in order of submission. All times (limits, delays, what is forgotten when) are those of the clock.
 
     Beyond the questions of a `BatchSystem` there are the faults, `calls` and `on_call` (see `Faults`), and `wait_for`.
-    Everything may be called by any thread. `close()`, the end of a ``with`` block, garbage collection and the end of the
-    interpreter kill all that runs, with all that it has started.
+    Everything may be called by any thread. `close()`, the end of a ``with`` block, garbage collection and the end of
+    the interpreter kill all that runs, with all that it has started.
 
     Args:
         nodes: how many; they are called ``n1``, ``n2`` and so on.
@@ -334,7 +334,7 @@ _living: weakref.WeakSet[Site] = weakref.WeakSet()
 
 
 def _let_go(site: Site) -> None:
-    # By the garbage collector, perhaps, in a thread that holds any lock: so another one does it, started without a lock.
+    # By the garbage collector, perhaps, in a thread that holds any lock: so another does it, started without a lock.
     _thread.start_new_thread(site.close, (), {"wait": False})
 
 

@@ -63,12 +63,7 @@ class Wants(NamedTuple):
     interpreter: tuple[str, ...]
     name: str = ""
     array: bool = False
-    throttle: int |    kill_invalid: bool | None = None
-
-    @property
-    def amounts(self) -> tuple[int, int, int]:
-        """What it takes of a node: cpus, memory, gpus."""
-        return self.cpus, self.memory, self.gpus
+    throttle: int | None = None
     cpus: int = 1
     gpus: int = 0
     memory: int = 0  # bytes
@@ -82,6 +77,11 @@ class Wants(NamedTuple):
     requeue: bool | None = None
     hold: bool = False
     kill_invalid: bool | None = None
+
+    @property
+    def amounts(self) -> tuple[int, int, int]:
+        """What it takes of a node: cpus, memory, gpus."""
+        return self.cpus, self.memory, self.gpus
 
 
 def read_script(text: str) -> Wants:

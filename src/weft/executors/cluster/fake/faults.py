@@ -30,9 +30,9 @@ AWAY = "Unable to contact slurm controller (connect failure)"
 class Faults:
     """The faults of a `FakeCluster`.
 
-    Elements are named by the id of their job and, where that is an array, their number: ``hold("7")`` holds all of job
-    7, ``hold("7", 2)`` and ``hold("7_2")`` one element. An id that there never was is a ChoiceError. What makes no sense
-    for an element where it stands, such as to preempt one that waits, is ignored, as the real thing does.
+    Elements are named by the id of their job and, where that is an array, their number: ``hold("7")`` holds all of
+    job 7, ``hold("7", 2)`` and ``hold("7_2")`` one element. An id that there never was is a ChoiceError. What makes no
+    sense for an element where it stands, such as to preempt one that waits, is ignored, as the real thing does.
     """
 
     def __init__(self, site: Site) -> None:
@@ -112,7 +112,8 @@ class Faults:
             records: the accounting does, too.
         """
         for element in self._elements(job, place):
-            element.forgotten = max(element.forgotten, 2 if records else 1)
+            if element.ended is not None:
+                element.forgotten = max(element.forgotten, 2 if records else 1)
 
     # Elements -------------------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ class Faults:
             self._site.launches_to_fail += times
 
     def hangs(self, job: str | None = None, place: int | None = None) -> None:
-        """The processes of these that run now (None: of all) take for ever: `VirtualClock.until` is not to wait for them."""
+        """The processes of these (None: of all) that run now hang: `VirtualClock.until` does not wait for them."""
         with self._site.lock:
             elements = (
                 [element for one in self._site.jobs.values() for element in one.elements.values()]
