@@ -33,9 +33,9 @@ __getattr__, __dir__ = lazily(
         "FakeCluster": "weft.executors.cluster.fake",
         "LocalExecutor": "local",
         "LocalFuture": "tasks",
+        "map": "mapping",
         "SlurmExecutor": "slurm",
         "VirtualClock": "weft.executors.cluster.fake",
-        "map": "mapping",
         "on_terminate": "terminating",
     },
 )
