@@ -121,6 +121,9 @@ def take(record: Record, event: dict[str, Any]) -> None:
         record.whole = state
     else:
         record.states[place] = state
-    if state is State.UNREACHABLE and record.why is None:
+    if state is State.WANTED:  # again: what was said of an earlier try of it is of no interest any more
+        record.why = None
+        record.failures.pop(0 if record.elements is None else place, None)
+    elif state is State.UNREACHABLE and record.why is None:
         detail = str(event.get("detail", ""))
         record.why = DependencyNeverSatisfied(detail.removeprefix("DependencyNeverSatisfied: "))
