@@ -57,6 +57,8 @@ class Slurm:
         self._settings = {key: str(value) for key, value in settings.items()}
         self._changed = False
         self._bin = folder.with_name(f"{folder.name}-bin")
+        # Ours goes by what is there now: later, commands on the PATH of the process may be the wrappers.
+        self._own = {**os.environ, "SLURM_CONF": str(self.conf), "LC_ALL": "C"}
 
     def up(self) -> None:
         self._up(self._settings)
@@ -64,10 +66,10 @@ class Slurm:
         self._bin.mkdir()
         for name in COMMANDS:
             self.straighten(name)
-        self.environ = {"SLURM_CONF": str(self.conf), "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}"}
+        self.environ = {"SLURM_CONF": str(self.conf), "PATH": f"{self._bin}{os.pathsep}{self._own['PATH']}"}
 
     def down(self) -> None:
-        tool("down", "--wipe", "--rootless", self.folder)
+        tool("down", "--wipe", "--rootless", self.folder, env=self._own)
         shutil.rmtree(self._bin)
 
     def heal(self) -> None:
@@ -94,16 +96,15 @@ class Slurm:
             text=True,
             check=False,
             timeout=2 * PATIENCE,
-            env={**os.environ, "SLURM_CONF": str(self.conf), "LC_ALL": "C"},
+            env=self._own,
         )
         assert ended.returncode == 0, f"{' '.join(words)} ended with {ended.returncode}: {ended.stderr}"
         return ended.stdout.strip()
 
     def job(self, job: str) -> dict[str, str]:
         """All that the controller knows of a job, or of an element (``12_3``); empty when it has forgotten it."""
-        environ = {**os.environ, "SLURM_CONF": str(self.conf), "LC_ALL": "C"}
         command = ["scontrol", "--oneliner", "show", "job", job]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environ)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=self._own)
         return dict(re.findall(r"(\S+?)=(\S*)", ended.stdout.partition("\n")[0]))
 
     def state(self, job: str) -> str:
@@ -141,7 +142,7 @@ class Slurm:
         (self._bin / "calls").unlink(missing_ok=True)
 
     def requests(self) -> dict[str, int]:
-        """How many of each kind the controller has had: its own count, of everybody's. ``ask("sdiag", "-r")`` begins anew."""
+        """How many of each kind the controller has had, by its own count. ``ask("sdiag", "-r")`` begins anew."""
         counts = re.findall(r"^\t(REQUEST_\w+)\s*\(\s*\d+\) count:(\d+)", self.ask("sdiag"), re.MULTILINE)
         return {name: int(count) for name, count in counts}
 
@@ -239,7 +240,7 @@ class Slurm:
         ``twist("sbatch", '"$REAL" "$@" >/dev/null; echo no answer >&2; exit 1')``: accepted, but nobody is told.
         """
         wrapper = self._bin / command
-        real = shutil.which(command, path=os.environ["PATH"])
+        real = shutil.which(command, path=self._own["PATH"])
         text = WRAPPER.format(real=real, name=command, folder=self._bin, lines=lines)
         if wrapper.exists() and wrapper.read_text() == text:
             return
@@ -254,11 +255,11 @@ class Slurm:
 
     def _up(self, settings: dict[str, str]) -> None:
         words = [f"{key}={value}" for key, value in settings.items()]
-        tool("up", "--rootless", self.folder, "--while", os.getpid(), *self._options, *words)
+        tool("up", "--rootless", self.folder, "--while", os.getpid(), *self._options, *words, env=self._own)
 
     def _tool(self, verb: str, *arguments: object) -> None:
         self._changed = True
-        tool(verb, "--rootless", self.folder, *arguments)
+        tool(verb, "--rootless", self.folder, *arguments, env=self._own)
 
     def _signal(self, name: str, number: int) -> None:
         record = (self.folder / "run" / f"{name}.pid").read_text()

@@ -38,9 +38,11 @@ def _programs(*options):
     """Have Slurm's programs, or leave out the test."""
     command = [sys.executable, TOOL, "install", "--check", *options]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode == 0:
-        return
-    reason = f"no Slurm here: {(ended.stdout + ended.stderr).splitlines()[0]}"
+    if ended.returncode:
+        _leave_out(f"no Slurm here: {(ended.stdout + ended.stderr).splitlines()[0]}")
+
+
+def _leave_out(reason):
     if os.environ.get("WEFT_REQUIRE_SLURM"):
         pytest.fail(f"{reason}\nWEFT_REQUIRE_SLURM is set, so this is a failure", pytrace=False)
     pytest.skip(reason)
@@ -99,7 +101,10 @@ def slurm_accounting(slurm_accounting_cluster, monkeypatch):
 @pytest.fixture(scope="session")
 def ordinary(slurm_programs):
     """Runs scripts as an ordinary user, who has a Slurm of their own."""
-    ordinary = Ordinary(Path(tempfile.mkdtemp(prefix="weft-user-")))
+    try:
+        ordinary = Ordinary(Path(tempfile.mkdtemp(prefix="weft-user-")))
+    except LookupError as error:
+        _leave_out(str(error))
     ordinary.up()
     yield ordinary
     ordinary.down()

@@ -19,7 +19,8 @@ NEEDED = ("weft", "click", "cloudpickle", "typeguard", "typing_extensions")
 class Ordinary:
     """Runs scripts as ``nobody``, in a folder of theirs; as ourselves where we are no root.
 
-    The folder has copies of weft and of what it needs: the checkout may be where only root can read.
+    The folder has copies of weft and of what it needs, and ``python`` may be another one: this checkout and this
+    interpreter may be where only root can read.
     """
 
     def __init__(self, folder: Path):
@@ -45,6 +46,7 @@ class Ordinary:
         }
         folder.chmod(0o700)
         self._own(folder)
+        self.python = self._interpreter()
 
     def up(self) -> None:
         self._done([self.folder / "tools" / "slurm", "up", "--rootless", self._slurm, "--while", str(os.getpid())])
@@ -60,11 +62,29 @@ class Ordinary:
         self._own(file)
         return self._done([file, *arguments], code)
 
+    def _interpreter(self) -> str:
+        tried = {}
+        for python in dict.fromkeys([sys._base_executable, "/usr/bin/python3", "/usr/local/bin/python3"]):
+            try:
+                ended = self._started([python, "-c", "import sys, weft; sys.exit(sys.version_info < (3, 11))"])
+            except OSError as error:
+                tried[python] = str(error)
+                continue
+            if ended.returncode == 0:
+                return python
+            tried[python] = ended.stderr.strip()[-200:]
+        raise LookupError(f"{self.name} has no Python 3.11 or newer here: {tried}")
+
     def _done(self, command: list, code: int = 0) -> subprocess.CompletedProcess:
+        ended = self._started([self.python, *map(str, command)])
+        assert ended.returncode == code, f"ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
+        return ended
+
+    def _started(self, command: list[str]) -> subprocess.CompletedProcess:
         root = os.geteuid() == 0
         user = pwd.getpwnam(self.name)
-        ended = subprocess.run(
-            [sys._base_executable, *map(str, command)],
+        return subprocess.run(
+            command,
             cwd=self.folder,
             env=self.environ,
             capture_output=True,
@@ -75,8 +95,6 @@ class Ordinary:
             group=user.pw_gid if root else None,
             extra_groups=[] if root else None,
         )
-        assert ended.returncode == code, f"ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
-        return ended
 
     def _own(self, path: Path) -> None:
         if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""``tools/slurm``: up, down and what is in between; and that nothing is left, nothing is reachable, nothing is shared."""
+"""``tools/slurm``: up, down and what is in between; and that nothing is left, reachable or shared."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from cluster.fixtures import _programs
 from contract.stage import Gate, ended, is_alive
 from hand import PATIENCE, eventually
 from onemachine import network, packages
+from onemachine.processes import open_files
 
 WEIRD = "it's a $HOME; [1-2] *wéird* (folder) & 木"
 
@@ -46,12 +47,8 @@ def squeue(folder, *words) -> str:
 
 def listeners(pids) -> set[tuple[str, int]]:
     """Where these processes listen."""
-    inodes = set()
-    for pid in pids:
-        for fd in Path(f"/proc/{pid}/fd").iterdir():
-            if found := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(fd)):
-                inodes.add(found[1])
-    return {(address, port) for address, port, inode in network.listeners() if inode in inodes}
+    opened = {name for pid in pids for name in open_files(pid)}
+    return {(address, port) for address, port, inode in network.listeners() if f"socket:[{inode}]" in opened}
 
 
 # Up and down
@@ -149,7 +146,7 @@ def test_status_tells_what_runs(folder):
 
 def test_what_jobs_leave_behind_ends_with_the_cluster(folder, tmp_path):
     gate = Gate(tmp_path / "gate")
-    up(folder)
+    up(folder, "KillWait=1")
     cluster = Slurm(folder)
     wait = f'echo $$ >>{tmp_path}/pids; echo >"{gate.folder}/arrivals"; trap "" TERM; while :; do sleep 1000; done'
     # One script, one process that leaves its group, and one whose node has died.
@@ -169,7 +166,9 @@ def test_what_jobs_leave_behind_ends_with_the_cluster(folder, tmp_path):
 def test_two_side_by_side_do_not_meet(folder, tmp_path_factory):
     folders = [folder / "a", folder / "b"]
     command = [sys.executable, TOOL, "up", "--rootless"]
-    both = [subprocess.Popen([*command, each], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for each in folders]
+    both = [
+        subprocess.Popen([*command, each], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for each in folders
+    ]
     try:
         assert [process.wait(PATIENCE) for process in both] == [0, 0]
         one, other = map(Slurm, folders)
@@ -225,7 +224,9 @@ time.sleep(1000)
 
 
 def test_a_cluster_goes_away_with_its_owner_even_by_kill_9(folder):
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, TOOL, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, TOOL, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         assert owner.stdout.readline().startswith(b"export")
         assert owner.stdout.readline() == b"up\n"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from onemachine.processes import Process
+from onemachine.processes import Process, tail
 from onemachine.trouble import Trouble
 
 
@@ -36,22 +37,29 @@ class Keeper:
         if not watched:
             raise Trouble(f"there is no process {owner} that could own this")
         watched.write(self._owner)
+        ready, told = os.pipe()
         pid = os.fork()
         if pid:
-            child = Process.at(pid)
-            if child:
+            os.close(told)
+            if child := Process.at(pid):
                 child.write(self._record)
+            if not os.read(ready, 1):
+                raise Trouble(f"the process that is to wait for {owner} has ended:\n{tail(self._output)}")
+            os.close(ready)
             return
         status = 1
         try:
             os.close(lock)
             self._leave()
+            os.write(told, b".")
+            os.close(told)
             watched.ended()
             self._record.unlink(missing_ok=True)  # so that what is put away does not include this process
             put_away()
             status = 0
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()  # nobody else would tell
         finally:
-            del ports
             os._exit(status)
 
     def stop(self) -> None:
@@ -68,4 +76,5 @@ class Keeper:
         output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for taken, fd in (nothing, 0), (output, 1), (output, 2):
             os.dup2(taken, fd)
-            os.close(taken)
+        os.close(nothing)
+        os.close(output)

@@ -32,7 +32,7 @@ def loopback(say: Callable[[str], None]) -> str:
             f"the name of this machine, {name!r}, {where}: Slurm would listen there.\n"
             f"Put this line first into {HOSTS} (root may):\n\n    127.0.0.1 {name}"
         )
-    if not any(line.split("#")[0].split()[1:] == [name] for line in HOSTS.read_text().splitlines()[:1]):
+    if not _is_loopback(_in_hosts(name)):
         HOSTS.write_text(f"127.0.0.1 {name} {MARK}\n{HOSTS.read_text()}")  # in place: containers mount it
         say(f"{HOSTS}: added '127.0.0.1 {name}', since Slurm listens where this machine's name leads")
     address = _resolved(name)
@@ -62,6 +62,15 @@ def _resolved(name: str) -> str:
     except socket.gaierror:
         return ""
     return str(found[0][4][0])
+
+
+def _in_hosts(name: str) -> str:
+    """The first address that the hosts file gives to this name."""
+    for line in HOSTS.read_text().splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        if name in names and "." in address:
+            return address
+    return ""
 
 
 def _is_loopback(address: str) -> bool:

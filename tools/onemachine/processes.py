@@ -45,7 +45,7 @@ class Process(NamedTuple):
     def alive(self) -> bool:
         return Process.at(self.pid) == self
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         if self.alive():
             try:
                 os.kill(self.pid, number)
@@ -54,9 +54,9 @@ class Process(NamedTuple):
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send it this signal, and SIGKILL where it does not end; return when it has."""
-        self.signal(number)
+        self.send(number)
         if not self.ended(PATIENCE):
-            self.signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             self.ended(PATIENCE)
 
     def ended(self, timeout: float | None = None) -> bool:
@@ -141,7 +141,7 @@ def kill_all(find: Callable[[], Iterable[Process]]) -> None:
         if not found:
             return
         for process in found:
-            process.signal(signal.SIGKILL)
+            process.send(signal.SIGKILL)
         for process in found:
             process.ended(PATIENCE)
 

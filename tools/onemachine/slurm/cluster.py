@@ -172,7 +172,9 @@ class Cluster:
                 raise Trouble(f"{name} has ended. The end of its log:\n{said}")
         lines = self.ask("sinfo", "-h", "-N", "-p", "debug", "-o", "%N %T", check=False).splitlines()
         states = dict(line.split() for line in lines)
-        set_down = [node for node, state in states.items() if state in ("down", "drained", "draining", "fail", "failing")]
+        set_down = [
+            node for node, state in states.items() if state in ("down", "drained", "draining", "fail", "failing")
+        ]
         if set_down:
             self.ask("scontrol", "update", f"NodeName={','.join(set_down)}", "State=RESUME", check=False)
         return set(states) == set(daemons.nodes) and set(states.values()) <= GOOD

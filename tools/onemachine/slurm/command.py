@@ -136,7 +136,9 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 def _there(options: argparse.Namespace) -> Cluster:
     cluster = _cluster(options)
     if not cluster.folder.exists():
-        raise Trouble(f"there is no cluster in {cluster.folder.path}; bring one up with:\n\n    {_typed(options, 'up')}")
+        raise Trouble(
+            f"there is no cluster in {cluster.folder.path}; bring one up with:\n\n    {_typed(options, 'up')}"
+        )
     return cluster
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ SETTINGS = {
 REQUEUE_DELAY = 5  # a job that is requeued waits for so many seconds and one more; Slurm's own: 120
 
 PARTITIONS = """\
-PartitionName=DEFAULT  Nodes=ALL State=UP MaxTime=INFINITE PriorityTier=5 PreemptMode=OFF DefMemPerCPU=100 OverSubscribe=NO
+PartitionName=DEFAULT  Nodes=ALL State=UP MaxTime=INFINITE PriorityTier=5 PreemptMode=OFF DefMemPerCPU=100
 PartitionName=debug    Default=YES DefaultTime=60
 PartitionName=short    MaxTime=2 DefaultTime=1
 PartitionName=half     Nodes={half}
@@ -149,6 +149,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
             "AccountingStorageType": "accounting_storage/slurmdbd",
             "AccountingStorageHost": place.address,
             "AccountingStoragePort": str(place.port + 1),
+            "AccountingStoragePass": str(place.munge_socket),  # what Slurm calls it; AuthInfo does not hold here
         }
     return {
         "ClusterName": place.name,

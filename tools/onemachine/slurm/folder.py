@@ -27,7 +27,15 @@ from onemachine.slurm import conf
 from onemachine.trouble import Trouble
 
 SYSTEM = Path("/var/lib/weft-slurm")  # the cluster for everybody on this machine
-PARTS = {"etc": None, "munge": "munge", "run": None, "log": "slurm", "state": "slurm", "spool": None, "database": "slurm"}
+PARTS = {
+    "etc": None,
+    "munge": "munge",
+    "run": None,
+    "log": "slurm",
+    "state": "slurm",
+    "spool": None,
+    "database": "slurm",
+}
 PRIVATE = ("state", "database")
 
 

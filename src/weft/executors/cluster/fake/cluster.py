@@ -16,6 +16,7 @@ from weft.executors.cluster.fake.directives import OPTIONS, Wants, read_script, 
 from weft.executors.cluster.fake.faults import Faults
 from weft.executors.cluster.fake.jobs import HOWS, Edge, Element, Job, gathered
 from weft.executors.cluster.fake.site import Node, Rules, Site
+from weft.executors.cluster.verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.resources import Resources
 
@@ -228,6 +229,10 @@ class FakeCluster(Faults):
         self._answer("inquire")
         with self._site.lock:
             return gathered(told for element in self._all(jobs) if (told := self._told(element)) is not None)
+
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element died of."""
+        return verdict(end, tail)
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         self._answer("cancel")
