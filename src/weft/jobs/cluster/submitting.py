@@ -338,10 +338,9 @@ class Submitter:
             return SubmitError(f"run {self._folder.name} was cancelled while it was submitted", said="")
         if not isinstance(error, _NotTaken):
             return error
-        others = len(self.made) - 1
         text = f"{error.record.name} was not taken by {self._system.name}: {error.said}"
-        if others:
-            text += f"; the {others} submissions before it are cancelled{self._left}"
+        if any(sub.id is not None for sub in self.made):
+            text += f"; what was submitted before it is cancelled{self._left}"
         return SubmitError(text, said=error.said)
 
     def _note(self, **facts: Any) -> None:
