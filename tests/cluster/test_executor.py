@@ -55,6 +55,10 @@ def square(x):
     return x * x
 
 
+def variable(name):
+    return os.environ.get(name)
+
+
 def asked(slurm, command):
     return [call for call in slurm.calls() if call.split()[0] == command]
 
@@ -86,7 +90,7 @@ def test_a_single_task_is_a_plain_job(make):
 
 def test_elements_of_an_array_have_its_id_and_their_number(make):
     ex = make()
-    futures = [ex.submit(os.environ.get, "SLURM_ARRAY_TASK_ID") for _ in range(3)]
+    futures = [ex.submit(variable, "SLURM_ARRAY_TASK_ID") for _ in range(3)]
     assert [future.result(PATIENCE) for future in futures] == ["0", "1", "2"]
     first = futures[0].job_id.partition("_")[0]
     assert [future.job_id for future in futures] == [f"{first}_{place}" for place in range(3)]
@@ -117,8 +121,8 @@ def test_resources_arrive_at_slurm(slurm, make):
 def test_a_view_asks_for_other_resources_and_is_an_array_of_its_own(slurm, make):
     ex = make()
     large = ex.using(cpus=3)
-    futures = [ex.submit(os.environ.get, "SLURM_CPUS_PER_TASK") for _ in range(2)]
-    futures += [large.submit(os.environ.get, "SLURM_CPUS_PER_TASK") for _ in range(2)]
+    futures = [ex.submit(variable, "SLURM_CPUS_PER_TASK") for _ in range(2)]
+    futures += [large.submit(variable, "SLURM_CPUS_PER_TASK") for _ in range(2)]
     assert [future.result(PATIENCE) for future in futures] == [None, None, "3", "3"]
     assert len(asked(slurm, "sbatch")) == 2
 
@@ -132,7 +136,7 @@ def test_setup_lines_are_run_and_directives_are_heeded(slurm, make):
 
 def test_several_tasks_make_one_job(slurm, make):
     ex = make(tasks_per_job=10)
-    futures = [ex.submit(lambda: os.environ.get("SLURM_JOB_ID")) for _ in range(25)]
+    futures = [ex.submit(variable, "SLURM_JOB_ID") for _ in range(25)]
     assert len({future.result(PATIENCE) for future in futures}) == 3
     assert len(asked(slurm, "sbatch")) == 1
 
@@ -190,7 +194,7 @@ def test_there_is_one_query_for_all_however_many_wait(slurm, make):
     gate = ex.submit(hang)
     assert started()
     before = len(asked(slurm, "squeue")), time.monotonic()
-    futures = [ex.using(cpus=cpus).submit(hang, "never") for cpus in (9, 10) for _ in range(30)]
+    futures = [ex.using(cpus=cpus, partition="closed").submit(hang, "never") for cpus in (1, 2) for _ in range(30)]
     time.sleep(3)  # what is to be seen is what happens in that time
     queries = len(asked(slurm, "squeue")) - before[0]
     assert 1 <= queries <= time.monotonic() - before[1] + 1
@@ -221,7 +225,7 @@ def test_cancelling_what_runs_ends_it_on_the_cluster(slurm, make):
 
 def test_cancelling_one_of_a_thousand_leaves_the_others(slurm, make):
     ex = make()
-    futures = [ex.using(cpus=9).submit(hang) for _ in range(1000)]
+    futures = [ex.using(partition="closed").submit(hang) for _ in range(1000)]
     assert eventually(lambda: futures[0].job_id is not None)
     assert futures[500].cancel()
     base = futures[500].job_id.partition("_")[0]
@@ -235,7 +239,7 @@ def test_cancelling_one_of_a_thousand_leaves_the_others(slurm, make):
 
 def test_shutdown_that_cancels_leaves_nothing_in_the_queue(slurm, make):
     ex = make()
-    futures = [ex.using(cpus=9).submit(hang) for _ in range(5)]
+    futures = [ex.using(partition="closed").submit(hang) for _ in range(5)]
     assert eventually(lambda: futures[0].job_id is not None)
     ex.shutdown(cancel_futures=True)
     assert all(future.cancelled() for future in futures)
@@ -291,7 +295,7 @@ def test_what_a_killed_client_left_goes_on_and_is_taken_up(slurm, tmp_path, monk
         ex = SlurmExecutor(poll_interval=0.3, directory="mine")
         futures = [ex.submit(quick, 1), ex.submit(quick, 2)]
         futures[1].result()
-        futures += [ex.submit(hang, "started"), ex.using(cpus=9).submit(quick, 4)]
+        futures += [ex.submit(hang, "started"), ex.using(partition="closed").submit(quick, 4)]
         while futures[3].job_id is None:
             time.sleep(0.05)
         Path("ready").touch()
@@ -539,7 +543,7 @@ def test_ten_thousand_tasks_are_few_submissions(slurm, make):
 
 def test_ten_thousand_that_wait_cost_next_to_nothing(slurm, make):
     ex = make(poll_interval=1)
-    futures = [ex.using(cpus=9).submit(square, x) for x in range(10_000)]
+    futures = [ex.using(partition="closed").submit(square, x) for x in range(10_000)]
     assert eventually(lambda: futures[-1].job_id is not None)
     assert len(asked(slurm, "sbatch")) <= 10
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -31,7 +31,8 @@ def verdict(end: Seen, tail: str) -> tuple[str, str]:
     """See `BatchSystem.verdict`."""
     state = end.state.partition(" ")[0]  # "CANCELLED by 1000"
     killed = end.signal == 9 or end.exitcode == 137
-    if state == "OUT_OF_MEMORY" or (killed and (_MEMORY.search(tail) or end.reason in ("OutOfMemory", "JobLaunchFailure"))):
+    # Its reason, JobLaunchFailure, is no evidence: that stands for each end by a signal.
+    if state == "OUT_OF_MEMORY" or (killed and (_MEMORY.search(tail) or end.reason == "OutOfMemory")):
         return "memory", "was ended for using more memory than it had asked for"
     if state in ("TIMEOUT", "DEADLINE") or _TIME.search(tail):
         return "timeout", "was ended for running longer than it had asked for"
@@ -42,7 +43,7 @@ def verdict(end: Seen, tail: str) -> tuple[str, str]:
         return "cancelled", "was cancelled" if by is None else f"was cancelled by user {by[1]}"
     if state == "PENDING":
         return "held", "will never run by itself"
-    if "launch" in end.reason.lower() and "fail" in end.reason.lower():
+    if end.signal is None and not end.exitcode and re.search("launch.*fail", end.reason, re.IGNORECASE):
         return "infrastructure", "could not be launched"
     return "died", _how(end)
 
