@@ -325,7 +325,9 @@ def test_conditions_are_asked_where_the_job_runs(cluster, tmp_path):
     good = call(lambda: sys.exit(0), name="good")
     run = schedule(wants, leaves, exits, good, backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
-    causes = {failure.job.name: type(failure.__cause__).__name__ for record in run._records for failure in record.failed()}
+    causes = {
+        failure.job.name: type(failure.__cause__).__name__ for record in run._records for failure in record.failed()
+    }
     assert causes == {"wants": "PreconditionFailed", "leaves": "PostconditionFailed", "exits": "TaskExited"}
     assert (run[good], run.states[good]) == (None, State.SUCCEEDED)
 
@@ -470,7 +472,9 @@ def test_an_outcome_that_comes_late_is_waited_for(cluster, gate, monkeypatch):
     gate.arrived()
     outcomes, hidden = run.path / "outcomes", run.path / "hidden"
     listdir = os.listdir
-    monkeypatch.setattr(os, "listdir", lambda path=".": [] if Path(path) == outcomes and not hidden.exists() else listdir(path))
+    monkeypatch.setattr(
+        os, "listdir", lambda path=".": [] if Path(path) == outcomes and not hidden.exists() else listdir(path)
+    )
     gate.open()
     cluster.wait_for(run.ids[a], "COMPLETED")
     assert run.states[a] is State.RUNNING
@@ -538,7 +542,9 @@ def test_results_and_arguments_that_cannot_travel_are_told(cluster):
 def test_a_submission_that_is_refused_takes_back_what_was_submitted_before_it(cluster, gate, weft):
     a, b = call(gate.wait, name="a"), make("b")
     cluster.on_call = lambda question: (
-        cluster.refuse("sbatch: error: invalid partition") if question == "submit" and cluster.calls["submit"] == 1 else None
+        cluster.refuse("sbatch: error: invalid partition")
+        if question == "submit" and cluster.calls["submit"] == 1
+        else None
     )
     with pytest.raises(SubmitError, match=r"b was not taken by fake: sbatch: error: invalid partition") as caught:
         schedule(a, b, backend=cluster)
@@ -887,7 +893,8 @@ def test_records_of_all_tries_are_kept_and_the_last_one_counts(tmp_path):
             recorder.record(key, place, ok=True, payload=payload if value == "small" else payload + b"." * 70_000)
             recorder.close()
     outcomes = read_outcomes(tmp_path)
-    assert {where: outcome.attempt for where, outcome in outcomes.items()} == dict.fromkeys((("a", 4), ("b", 0)), (3, 1))
+    assert {where: outcome.attempt for where, outcome in outcomes.items()} == dict.fromkeys(
+        (("a", 4), ("b", 0)), (3, 1)
+    )
     assert outcomes["b", 0].read().startswith(pack(("large", Attempt(3, 1)))[:20])
     assert set(read_outcomes(tmp_path, {"a"})) == {("a", 4)}
-

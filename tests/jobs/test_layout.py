@@ -173,7 +173,10 @@ def test_an_array_that_is_too_large_is_several():
     ("graph", "why"),
     [
         (lambda: make("c").after(make("a"), make("b")).waitfor("any").bind(), None),
-        (lambda: job(name="c")(lambda x: x).bind(make("x")).after(make("a"), make("b")).waitfor("any"), "one of several"),
+        (
+            lambda: job(name="c")(lambda x: x).bind(make("x")).after(make("a"), make("b")).waitfor("any"),
+            "one of several",
+        ),
         (lambda: array("b").after(array("a"), each=True, status="any"), "comes after each element"),
         (lambda: make("c").after(make("b").after(make("x"), make("a")).waitfor("any"), status="failure"), "reached"),
         (lambda: make("c").after(array("a", 8), status="failure"), "a is several arrays, of which one may fail"),
@@ -340,5 +343,3 @@ def test_a_register_whose_writer_was_killed_is_read_up_to_there(tmp_path):
     again.begins(again.new("b", "call", range(1), array=False))
     again.close()
     assert [sub.key for sub in Register(tmp_path).all] == ["a", "b"]
-
-

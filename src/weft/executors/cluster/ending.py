@@ -32,23 +32,25 @@ class Ending:
         self._pid = os.getpid()
         signal.signal(signal.SIGTERM, self._stop)
 
-    def run(self, task: Callable[[], Any], seconds: float | None) -> Any:
-        """Run a task. Raises what it raises, TimeUp after so many seconds, and Stopped."""
+    def run(self, task: Callable[[], Any]) -> Any:
+        """Run a task. Raises what it raises, Stopped, and TimeUp where it is limited."""
         try:
             self._busy = True
             if self.stopped:
                 raise Stopped
-            if seconds is not None:
-                signal.signal(signal.SIGALRM, self._time_up)
-                signal.setitimer(signal.ITIMER_REAL, seconds)
             return task()
         finally:
             self._busy = False
-            if seconds is not None:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             forget_callbacks()
             if os.getpid() != self._pid:
                 os._exit(0)  # a child that the task has forked, which has returned, too
+
+    def limit(self, seconds: float | None) -> None:
+        """From now on the task has so many seconds; None: as many as it likes."""
+        if seconds is not None:
+            signal.signal(signal.SIGALRM, self._time_up)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def die(self) -> NoReturn:
         """End as SIGTERM ends a process."""

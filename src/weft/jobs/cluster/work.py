@@ -104,7 +104,7 @@ class _Worker:
     def work(self) -> bool:
         """Do it; whether all went well."""
         try:
-            self._ending.run(self._call, self._job["seconds"])
+            self._ending.run(self._call)
         except Stopped:
             raise
         except TimeUp:
@@ -131,6 +131,7 @@ class _Worker:
         if self._job["arguments"] is not None:
             args, kwargs = self._arguments()
             rest = (*(rest or (_no_element(),)), args, kwargs)
+        self._ending.limit(self._job["seconds"])
         call(self._name, self._key, self._place, self._mark, *rest)
 
     def _arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
