@@ -25,7 +25,7 @@ class Laid:
         for made, name in zip(order, named.names, strict=True):
             places = range(1) if made.left is None else made.left
             record = self.records[made] = Record(made, name, named.keys[made], made.elements, places)
-            record.states = {place: State.WANTED for place in places} | (states or {}).get(made, {})
+            record.states = dict.fromkeys(places, State.WANTED) | (states or {}).get(made, {})
         self.fates = fates or {}
         self.register = register or Register(None)
         self.layout = Layout(

@@ -109,7 +109,7 @@ class Submitter:
                 if part.state is State.WANTED:
                     self._submit(part)
             self._cancel_stale()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again, or what the user is told instead
             self._take_back(error)
             raise self._error(error) from (error if isinstance(error, WeftError) else error.__cause__)
         finally:
