@@ -228,7 +228,12 @@ def test_a_script_says_what_is_asked_for_and_can_be_read(cluster):
 
 def test_a_script_can_be_submitted_by_hand(cluster, tmp_path):
     """It is a further try, and no harm to what there is."""
-    run = schedule(call(lambda: Path(tmp_path / "runs").open("a").write("x"), name="a"), backend=cluster, wait=True)
+
+    def work():
+        with (tmp_path / "runs").open("a") as file:
+            return file.write("x")
+
+    run = schedule(call(work, name="a"), backend=cluster, wait=True)
     ((order, _),) = cluster.scripts
     cluster.submit(order)
     assert eventually(lambda: (tmp_path / "runs").read_text() == "xx")
@@ -531,7 +536,7 @@ def test_results_and_arguments_that_cannot_travel_are_told(cluster):
         run[result]
     assert isinstance(caught.value.__cause__, TaskError)
     assert "the result of" in str(caught.value.__cause__)
-    with pytest.raises(TypeError, match="cannot pickle '_thread.lock' object"):
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object"):
         schedule(job(name="argument")(lambda x: x).bind(threading.Lock()), backend=cluster)
     assert cluster.calls["submit"] == 1
 

@@ -48,9 +48,10 @@ def made(graph):
                 raise ValueError(f"{number} is bad")
             return number, args, taken
 
-        new = job(name=f"j{number}", array=size)(
-            work if size is None else (lambda i, work=work, **taken: work(i, **taken))
-        )
+        def element(i, work=work, **taken):
+            return work(i, **taken)
+
+        new = job(name=f"j{number}", array=size)(work if size is None else element)
         if takes:
             new = new.bind(**{f"t{dep}": jobs[dep] for dep in takes})
         for dep, (status, each) in edges.items():

@@ -18,6 +18,7 @@ __all__ = ["command"]
 LATEST = 20  # runs in the list
 ROWS = 40  # jobs in the table, on a terminal
 NAME = 34  # characters of the name of a job
+ID = 8  # characters of what a batch system calls it
 LINE = 76  # characters of a reason, which stands four to the right
 
 COLOURS = {
@@ -105,7 +106,8 @@ def _show(view: View, everything: bool) -> None:
     jobs.sort(key=lambda job: ORDER.index(job.state.value))
     shown = jobs if everything or not sys.stdout.isatty() else jobs[:ROWS]
     wide = max(3, *(len(cut(job.name, NAME)) for job in shown))
-    _say(f"\n{'job':<{wide}}  {'state':<11}  {'elements':>9}  {'time':>6}")
+    ids = f"  {'id':>{ID}}" if view.ids else ""
+    _say(f"\n{'job':<{wide}}  {'state':<11}  {'elements':>9}  {'time':>6}{ids}")
     for job in shown:
         _say(_job_row(view, job, wide, now))
     if len(shown) < len(jobs):
@@ -135,7 +137,8 @@ def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
     seconds = job.seconds(now if view.how == "running" else view.changed)
     took = "" if seconds is None else duration(seconds)
     state = _styled(f"{job.state.value:<11}", job.state.value)
-    row = f"{cut(job.name, NAME):<{wide}}  {state}  {elements:>9}  {took:>6}"
+    number = f"  {view.ids.get(job.key, ''):>{ID}}" if view.ids else ""
+    row = f"{cut(job.name, NAME):<{wide}}  {state}  {elements:>9}  {took:>6}{number}"
     why = "" if job.state.is_success else cut(view.why(job), LINE)
     return row.rstrip() + (f"\n    {why}" if why else "")
 

@@ -87,6 +87,7 @@ class View:
     """A run.
 
     Attributes:
+        ids: what a batch system calls jobs, by key.
         survey: of a run that a batch system runs alone; None where it has a driver, or is over.
         how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"``
             (by Ctrl-C), or ``"cut short"``: its driver is gone, and has said nothing.
@@ -105,6 +106,7 @@ class View:
             raise StorageError(f"{folder.path / 'run.json'} is not what weft wrote there") from error
         self.changed = self.began
         self.survey = _survey(folder)  # before its events are read, to which it adds what is new
+        self.ids = _ids(folder)
         live = folder.is_live()  # before its events are read: what ends in between is seen there
         last = ""
         for event in read_journal(folder.journal):
@@ -174,12 +176,11 @@ class View:
         lines = survey.said.get(job.key, ())
         where = str(self.facts.get("backend"))
         if not lines:
-            number = survey.standing.ids().get(job.key)
-            if number is None:
-                return "" if job.state is State.IDLE else "not submitted"
-            return f"{where} {number}{f': {survey.away}' if survey.away else ''}"
+            if job.key in self.ids:
+                return survey.away or "has ended; its outcome is awaited"
+            return "" if job.state is State.IDLE else "not submitted"
         texts = [f"{line.state} ({line.reason})" if line.reason not in ("", "None") else line.state for line in lines]
-        return f"{where} {lines[0].job}: {', '.join(dict.fromkeys(texts))}"
+        return f"{where}: {', '.join(dict.fromkeys(texts))}"
 
 
 def _survey(folder: RunFolder) -> Survey | None:
@@ -191,6 +192,16 @@ def _survey(folder: RunFolder) -> Survey | None:
     from weft.jobs.cluster.detached import survey_of
 
     return survey_of(folder)
+
+
+def _ids(folder: RunFolder) -> Mapping[str, str]:
+    from weft.jobs.cluster.systems import is_detached
+
+    if not is_detached(folder):
+        return {}
+    from weft.jobs.cluster.register import Register
+
+    return Register(folder.path).ids()
 
 
 def counted_states(jobs: Sequence[SeenJob]) -> str:

@@ -152,7 +152,7 @@ class Earlier:
         assert survey is not None
         by_key = {self._named.keys[job]: job for job in self._named.order}
         states = {record.key: record.states for record in survey.standing.records}
-        for (key, place), sub in survey.standing.holders().items():
+        for (key, place), sub in survey.standing.register.holders().items():
             job = by_key.get(key)
             under_way = states.get(key, {}).get(place) in (State.WANTED, State.RUNNING)
             if job is not None and sub.id is not None and under_way and survey.standing.fate(sub, place) is None:

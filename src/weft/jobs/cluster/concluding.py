@@ -88,7 +88,7 @@ class Concluding:
 
     def give_up(self) -> None:
         """All that is not over is cancelled."""
-        held = self._standing.holders()
+        held = self._standing.register.holders()
         for record in self._standing.records:
             if record.whole.is_end or record.whole is State.IDLE:
                 continue
@@ -216,7 +216,7 @@ class Concluding:
                 if not self._edges.each(record):
                     break  # they are all alike
                 continue
-            held = self._standing.holders() if held is None else held
+            held = self._standing.register.holders() if held is None else held
             sub = held.get((record.key, place))
             line = None if sub is None else self._answers.live.get((sub.number, place))
             if line is None or line.phase is not Phase.RUNNING:
@@ -248,7 +248,7 @@ class Concluding:
 
     def _unmet(self, record: Record) -> None:
         """What must hold before the array does not."""
-        held = self._standing.holders()
+        held = self._standing.register.holders()
         for place, state in record.states.items():
             if not state.is_end:
                 sub = held.get((record.key, place))

@@ -63,7 +63,7 @@ class Detached:
     @property
     def ids(self) -> Mapping[str, str]:
         """What the batch system calls each job, by key."""
-        return self.survey.standing.ids()
+        return self.survey.standing.register.ids()
 
     def log_path(self, record: Record, place: int | None) -> Path | None:
         """The file with what a job or an element wrote, if it wrote anything."""

@@ -174,6 +174,22 @@ class Register:
         """One of them."""
         return self._by_number[number]
 
+    def holders(self) -> dict[tuple[str, int], Submission]:
+        """Of each element, by key and place, the submission that counts."""
+        found: dict[tuple[str, int], Submission] = {}
+        for sub in self.all:
+            if not sub.gone and sub.role == "call":
+                found.update(dict.fromkeys(((sub.key, place) for place in sub.places), sub))
+        return found
+
+    def ids(self) -> dict[str, str]:
+        """What the batch system calls each job, by key."""
+        found: dict[str, dict[str, None]] = {}
+        for sub in dict.fromkeys(self.holders().values()):
+            if sub.id is not None:
+                found.setdefault(sub.key, {})[sub.id] = None
+        return {key: ",".join(ids) for key, ids in found.items()}
+
     # By the one who submits -----------------------------------------------------------------------------------
 
     def new(self, key: str, role: Role, places: Sequence[int], base: int = 0, *, array: bool) -> Submission:

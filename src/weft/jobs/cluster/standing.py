@@ -89,25 +89,9 @@ class Standing:
         """What became of an element of a submission: True: it is good; False: it is not; None: it is not over."""
         return self.fates.get((submission.number, place))
 
-    def holders(self) -> dict[tuple[str, int], Submission]:
-        """Of each element the submission that counts."""
-        found: dict[tuple[str, int], Submission] = {}
-        for sub in self.register.all:
-            if not sub.gone and sub.role == "call":
-                found.update(dict.fromkeys(((sub.key, place) for place in sub.places), sub))
-        return found
-
     def asked(self, record: Record) -> dict[str, Submission]:
         """The submissions of a job that count, by what they are to it."""
         return {sub.role: sub for sub in self.register.all if sub.key == record.key and not sub.gone}
-
-    def ids(self) -> dict[str, str]:
-        """What the batch system calls each job, by key."""
-        found: dict[str, dict[str, None]] = {}
-        for sub in self.holders().values():
-            if sub.id is not None:
-                found.setdefault(sub.key, {})[sub.id] = None
-        return {key: ",".join(ids) for key, ids in found.items()}
 
     def left(self) -> list[tuple[Submission, list[int]]]:
         """What is in the queue, as far as is known: submissions, and of each the places that are not over."""
@@ -121,7 +105,7 @@ class Standing:
 
     def not_submitted(self) -> list[Record]:
         """The jobs that may still come to run, of which something is not in the queue."""
-        held = self.holders()
+        held = self.register.holders()
         return [
             record
             for record in self.records
