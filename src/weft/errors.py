@@ -21,6 +21,10 @@
         ├── TaskExited                        its function called sys.exit(); code
         ├── TaskTimeout       (TimeoutError)  it ran longer than its time=; seconds
         ├── WorkerDied                        the process that ran it ended; task, pid, exitcode, signal, stderr
+        │   └── JobDied                       on a cluster: its job ended without an outcome; job_id, state, reason, log
+        │       ├── OutOfMemory (MemoryError)          of too little memory=
+        │       └── TimeLimitReached (TaskTimeout)     of too little time=; the batch system ended it
+        ├── SubmitError                       the batch system refused it; command, said
         ├── RemoteError                       an exception that could not be brought over; type_name, text, traceback
         ├── ExecutorBroken    (BrokenExecutor) no worker can be started any more
         └── DependencyNeverSatisfied          what it waited for can no longer come
@@ -48,7 +52,9 @@ __all__ = [
     "DeadlockError",
     "DependencyNeverSatisfied",
     "ExecutorBroken",
+    "JobDied",
     "JobFailed",
+    "OutOfMemory",
     "PostconditionFailed",
     "PreconditionFailed",
     "RemoteError",
@@ -56,15 +62,18 @@ __all__ = [
     "ResultError",
     "RunInUse",
     "StorageError",
+    "SubmitError",
     "TamperedError",
     "TaskError",
     "TaskExited",
     "TaskTimeout",
+    "TimeLimitReached",
     "UnknownValueError",
     "UserError",
     "WeftError",
     "WorkerDied",
     "WorkflowError",
+    "ending",
     "told",
 ]
 
@@ -217,7 +226,7 @@ class WorkerDied(TaskError):  # noqa: N818 - says what happened
     def __init__(
         self, message: str, *, task: str, pid: int | None, exitcode: int | None, signal: str | None, stderr: str = ""
     ) -> None:
-        super().__init__(message)
+        TaskError.__init__(self, message)  # and not the next one's: that may be a TaskTimeout, which asks for more
         self.task = task
         self.pid = pid
         self.exitcode = exitcode
@@ -229,15 +238,9 @@ class WorkerDied(TaskError):  # noqa: N818 - says what happened
         """With the message that an exit status makes: as in `subprocess`, ``-n`` where signal n ended the process."""
         signal = _signal_name(-status) if status is not None and status < 0 else None
         exitcode = status if signal is None else None
-        if signal is not None:
-            how = f"was killed by {signal}{_MEANINGS.get(signal, '')}"
-        elif exitcode is not None:
-            how = f"ended with exit code {exitcode}"
-        else:
-            how = "ended"
         process = "its worker process" if pid is None else f"its worker process {pid}"
         tail = "; the last that it wrote to stderr:\n" + stderr.rstrip() if stderr.strip() else ""
-        message = f"{task} failed: {process} {how} while it ran{tail}"
+        message = f"{task} failed: {process} {ending(status)} while it ran{tail}"
         return cls(message, task=task, pid=pid, exitcode=exitcode, signal=signal, stderr=stderr)
 
 
@@ -250,6 +253,16 @@ _MEANINGS = {
 }
 
 
+def ending(status: int | None) -> str:
+    """What a process did that ended with this status, as in `subprocess`: ``"was killed by SIGSEGV: ..."``."""
+    if status is None:
+        return "ended"
+    if status >= 0:
+        return f"ended with exit code {status}"
+    signal = _signal_name(-status)
+    return f"was killed by {signal}{_MEANINGS.get(signal, '')}"
+
+
 def _signal_name(number: int) -> str:
     from signal import Signals
 
@@ -257,6 +270,65 @@ def _signal_name(number: int) -> str:
         return Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+class JobDied(WorkerDied):
+    """The job that ran a task on a cluster ended, and left no outcome.
+
+    Attributes:
+        job_id: of the batch system, such as ``"123_4"``; None where it was never known.
+        state: the batch system's own word for its end, such as ``"NODE_FAIL"``; empty where nobody knows.
+        reason: why, in the batch system's words; may be empty.
+        log: the file with what it wrote; `stderr` has its last lines.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        job_id: str | None,
+        state: str = "",
+        reason: str = "",
+        exitcode: int | None = None,
+        signal: int | None = None,
+        log: Path | None = None,
+        stderr: str = "",
+    ) -> None:
+        name = None if signal is None else _signal_name(signal)
+        super().__init__(message, task=task, pid=None, exitcode=exitcode, signal=name, stderr=stderr)
+        self.job_id = job_id
+        self.state = state
+        self.reason = reason
+        self.log = log
+
+
+class OutOfMemory(JobDied, MemoryError):  # noqa: N818 - as in MemoryError, which it is
+    """A job was ended for using more memory than it had asked for."""
+
+    def __new__(cls, *args: Any, **_: Any) -> OutOfMemory:
+        # MemoryError's own is for exceptions that are made of it alone.
+        return BaseException.__new__(cls, *args)
+
+
+class TimeLimitReached(JobDied, TaskTimeout):
+    """A job was ended by the batch system for running longer than it had asked for; `seconds` is that limit."""
+
+    def __init__(self, message: str, *, seconds: float, **facts: Any) -> None:
+        JobDied.__init__(self, message, **facts)
+        self.seconds = seconds
+
+
+class SubmitError(TaskError):
+    """A batch system refused a task for good.
+
+    Attributes:
+        said: what it said.
+    """
+
+    def __init__(self, message: str, *, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class RemoteError(TaskError):

@@ -97,8 +97,11 @@ class Dispatcher(Actor[Task]):
             # What has ended comes first, so that no work future lives longer than it has to: with 100,000 of them
             # the garbage collector would take more time than everything else.
             if not inbox.empty():
-                self._subject = inbox.get_nowait()
-                self._read(self._subject)
+                self._subject = message = inbox.get_nowait()
+                if isinstance(message, Future):  # nearly always: without a further call
+                    self._future_ended(message)
+                else:
+                    self._read(message)
                 continue
             if self._idle():
                 if self._over:

@@ -271,6 +271,13 @@ def an_interpreter_that_is_not_there_is_told_in_the_log(b):
     assert "bad interpreter(/no/such/interpreter)" in b.lines("log")[0]
 
 
+@fact()
+def a_script_that_names_no_interpreter_fails(b):
+    end = b.end(b.written("", first="#!"))
+    assert (end.state, end.exitcode) == ("FAILED", 8)
+    assert "Exec format error" in b.lines("log")[0]
+
+
 # What waits ---------------------------------------------------------------------------------------------------
 
 
@@ -475,6 +482,22 @@ def each_way_of_waiting_for_an_end_does_what_it_says(b):
 
 
 @fact()
+def one_element_can_be_waited_for(b):
+    parent = b.submit('[ "$1" != 1 ]', range(2))
+    b.ends(parent)
+    cases = {
+        (f"{parent}_0", "success"): "COMPLETED",
+        (f"{parent}_0", "failure"): "CANCELLED",
+        (f"{parent}_1", "success"): "CANCELLED",
+        (f"{parent}_1", "failure"): "COMPLETED",
+        (f"{parent}_1", "any"): "COMPLETED",
+        (f"{parent}_7", "failure"): "COMPLETED",  # as with a job that nobody knows
+    }
+    jobs = {case: b.submit(GOOD, after=[case]) for case in cases}
+    assert {case: b.end(job).state for case, job in jobs.items()} == cases
+
+
+@fact()
 def of_several_all_are_needed_or_one(b):
     good, bad = b.submit(GOOD), b.submit(BAD)
     b.end(good), b.end(bad)
@@ -518,7 +541,8 @@ def a_waiting_element_that_is_cancelled_by_its_number_leaves_no_trace(b):
     b.harm.until(lambda: set(b.look(job)) == {(job, 0), (job, 2)})
     b.harm.release(job)
     assert {place: end.state for place, end in b.ends(job, 2).items()} == {0: "COMPLETED", 2: "COMPLETED"}
-    # But those that wait for it know.
+    # But those that wait for the array know, though none that is submitted now does.
+    assert b.end(b.submit(GOOD, after=[(f"{job}_1", "success")])).state == "COMPLETED"
     assert (b.end(good).state, b.end(bad).state) == ("CANCELLED", "COMPLETED")
     assert {place: end.state for place, end in b.ends(each).items()} == {
         0: "COMPLETED",
@@ -654,10 +678,21 @@ TELL = f'printf "$WEFT_TRY" >> "$0/tries"; {WAIT}; printf e > "$0/gate/arrivals"
 
 @fact("requeue")
 def a_requeued_job_waits_and_runs_again(b):
-    job = b.submit(TELL)
+    job = b.submit(TELL, options=(("requeue", None),))
     b.gate.arrived()
     b.harm.requeue(job)
     runs_again(b, job)
+
+
+@fact("requeue", "hold", "release")
+def one_that_is_held_while_it_runs_does_not_run_again(b):
+    job = b.submit(TELL, options=(("requeue", None),))
+    b.gate.arrived()
+    b.harm.hold(job)
+    b.harm.requeue(job)
+    assert b.waits(job, "JobHeldUser", "JobHeldAdmin").restarts == 1
+    b.harm.release(job)
+    again_at_the_gate(b, job)
 
 
 @fact("preempt")

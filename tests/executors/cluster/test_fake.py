@@ -315,7 +315,10 @@ def test_a_site_may_not_run_jobs_again(tmp_path, clock):
         FakeCluster(clock=clock, requeue=False) as cluster,
         Bench(cluster, FakeHarm(cluster, clock, 16), tmp_path) as b,
     ):
-        job, willing = b.waiting(), b.waiting(options=(("requeue", True),))
+        text = WAIT.replace("$0", "$WEFT_FOLDER")
+        job, willing = b.written(text), b.written(text, "#SBATCH --requeue")
+        b.gate.arrived(2)
+        b.runs(job), b.runs(willing)
         assert (cluster.node_of(job), cluster.node_of(willing)) == ("n1", "n1")
         cluster.node_down("n1")
         assert b.end(job).state == "NODE_FAIL"
@@ -346,6 +349,13 @@ def test_a_node_that_answers_again_in_time_has_lost_nothing(b, cluster, clock):
     cluster.node_up("n1")
     end = b.end(job)
     assert (end.state, end.restarts) == ("COMPLETED", 0)
+
+
+def test_a_job_that_must_not_run_again_is_not_requeued(b, cluster, clock):
+    job = b.waiting()  # as weft says of all
+    cluster.requeue(job)
+    clock.settle()
+    assert cluster.states(job) == {0: "RUNNING"}
 
 
 def test_what_is_cancelled_on_a_lost_node_goes_on_there(b, cluster, clock):
@@ -512,24 +522,26 @@ def test_weird_folders(cluster, clock, tmp_path, name):
         assert b.end(b.submit("exit 5")).exitcode == 5
 
 
-def test_options_that_sbatch_does_not_have_are_named_before(b, cluster):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"options": (("partitoin", "x"),)}, "sbatch does not take '--partitoin=x': .*unrecognized option"),
+        ({"options": (("signal", "NONSENSE"),)}, "Invalid --signal specification"),
+        ({"setup": ("#SBATCH --nonsense",)}, "unrecognized option '--nonsense'"),
+        ({"setup": ("true", "#SBATCH --qos=x")}, "comes after the command"),
+        ({"options": (("output", "x"),)}, "weft keeps the logs"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_submitted(b, cluster, words, said):
     cluster.check(b.sheet(GOOD, options=(("mail_user", "me"), ("qos", "low"), ("requeue", None))))
-    with pytest.raises(ChoiceError, match=r"FakeCluster has no option 'partitoin'; options: account, .*partition"):
-        cluster.check(b.sheet(GOOD, options=(("partitoin", "x"),)))
-
-
-def test_options_are_left_out_and_stand_alone(b):
-    sheet = b.sheet(GOOD, options=(("requeue", False), ("exclusive", True), ("nodes", 1), ("hold", None)))
-    lines = b.system.script(sheet).splitlines()
-    assert "#SBATCH --exclusive" in lines
-    assert "#SBATCH --nodes=1" in lines
-    assert "#SBATCH --hold" in lines
-    assert not any("requeue" in line for line in lines)
+    with pytest.raises(ChoiceError, match=said):
+        cluster.check(b.sheet(GOOD, **words))
+    assert not cluster.calls
 
 
 @pytest.mark.parametrize(("mode", "lines"), [("truncate", ["1"]), ("append", ["0", "1"])])
 def test_a_further_try_begins_its_log_anew_unless_it_appends(b, cluster, mode, lines):
-    job = b.submit(f'echo "$WEFT_TRY"; {WAIT}', options=(("open-mode", mode),))
+    job = b.submit(f'echo "$WEFT_TRY"; {WAIT}', options=(("open-mode", mode), ("requeue", None)))
     b.gate.arrived()
     cluster.requeue(job)
     b.waits(job, "BeginTime")

@@ -39,6 +39,10 @@ class Sheet(NamedTuple):
     env: tuple[tuple[str, str], ...] = ()  #: Further environment variables.
     options: tuple[tuple[str, Any], ...] = ()  #: Passed on as they are: None is a bare flag, False leaves it out.
     throttle: int | None = None  #: At most so many elements at once.
+    #: A file that is there when an element has done well, with ``{place}`` and ``{try}`` (how often it was run again)
+    #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
+    #: process.
+    proof: str = ""
 
 
 class Order(NamedTuple):
@@ -130,6 +134,17 @@ class BatchSystem(Protocol):
 
     def inquire(self, jobs: Collection[str]) -> list[Seen]:
         """What became of the elements that have ended, as far as anybody remembers."""
+
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element that left no outcome died of, by all evidence: a word, and a sentence for people.
+
+        The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself. The
+        sentence has the element for its "it", and no full stop: ``"it was killed by SIGKILL (FAILED)"``.
+
+        Args:
+            end: as `inquire` or `look` has it.
+            tail: the last lines of its log.
+        """
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         """Cancel these elements of these submissions (None: all), whether they wait, run or have ended."""

@@ -1,19 +1,18 @@
-"""What a script asks for: its ``#SBATCH`` lines, read as ``sbatch`` reads them; and the script for a sheet."""
+"""What a script asks for: its ``#SBATCH`` lines, read as ``sbatch`` reads them."""
 
 from __future__ import annotations
 
 import math
 import re
-import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from weft.errors import UserError
-from weft.executors.cluster.system import Refused, Sheet
+from weft.executors.cluster.system import Refused
 from weft.resources import Resources
 
-__all__ = ["OPTIONS", "Wants", "read_script", "script_of"]
+__all__ = ["Wants", "read_script", "read_words"]
 
 #: The options of ``sbatch`` that mean something here, with their short forms.
 MEANT = {
@@ -93,16 +92,19 @@ def read_script(text: str) -> Wants:
             "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
             "sbatch: error: For instance: #!/bin/sh"
         )
-    given: dict[str, str] = {}
+    words: list[str] = []
     for line in lines:
         if line.startswith("#SBATCH"):
-            given.update(_options(line[len("#SBATCH") :]))
+            words += _words(line[len("#SBATCH") :])
         elif line.strip() and not line.lstrip().startswith("#"):
             break  # the script proper; what comes later is a comment
-    return _wants(tuple(first[2:].strip().split(None, 1)), given)
+    return read_words(words, tuple(first[2:].strip().split(None, 1)))
 
 
-def _wants(interpreter: tuple[str, ...], given: dict[str, str]) -> Wants:
+def read_words(words: Iterable[str], interpreter: tuple[str, ...] = ()) -> Wants:
+    """What the words of a command line ask for; the last of several counts. Raises Refused."""
+    given = dict(_options(iter(words)))
+
     def read(name: str, reader: Callable[[str], Any], default: Any = None) -> Any:
         if name not in given:
             return default
@@ -139,9 +141,8 @@ def _wants(interpreter: tuple[str, ...], given: dict[str, str]) -> Wants:
     )
 
 
-def _options(line: str) -> Iterator[tuple[str, str]]:
-    """Names and values in one line; the last of several counts."""
-    words = iter(_words(line))
+def _options(words: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """Names and values."""
     for word in words:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
@@ -230,64 +231,3 @@ def _warning(text: str) -> tuple[int, float] | None:
     name = match[2].upper()
     number = int(name) if name.isdecimal() else signal.Signals["SIG" + name.removeprefix("SIG")]
     return (int(number), float(match[3] or 60)) if "B" in (match[1] or "") else None
-
-
-# Scripts ----------------------------------------------------------------------------------------------------
-
-
-def script_of(sheet: Sheet) -> str:
-    """The text of the script for a sheet."""
-    array = len(sheet.places) > 1
-    place = '"$SLURM_ARRAY_TASK_ID"' if array else str(sheet.places[0])
-    before, _, after = sheet.log.rpartition("{place}")
-    asked: list[tuple[str, object]] = [("job-name", sheet.name)]
-    if array:
-        throttle = f"%{sheet.throttle}" if sheet.throttle else ""
-        asked.append(("array", _listed(sheet) + throttle))
-    log = []
-    if re.search(r"[\x00-\x1f\\]", sheet.log):  # no line of directives can name it
-        asked.append(("output", "/dev/null"))
-        log = [f"exec >{shlex.quote(before)}{place}{shlex.quote(after)} 2>&1"]
-    else:
-        asked.append(("output", before.replace("%", "%%") + ("%a" if array else place) + after.replace("%", "%%")))
-    resources = sheet.resources
-    if resources.cpus is not None:
-        asked.append(("cpus-per-task", resources.cpus))
-    if resources.gpus:
-        asked.append(("gpus", resources.gpus))
-    if resources.memory is not None:
-        asked.append(("mem", f"{math.ceil(resources.memory / 1024**2)}M"))
-    if resources.time is not None:
-        asked.append(("time", math.ceil(resources.time / 60)))
-    asked += [(name.replace("_", "-"), value) for name, value in sheet.options if value is not False]
-    directives = [line for line in sheet.setup if line.startswith("#SBATCH")]
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *(f"#SBATCH --{name}{_value(value)}" for name, value in asked),
-            *directives,
-            *log,
-            *(f"export {name}={shlex.quote(value)}" for name, value in sheet.env),
-            *(line for line in sheet.setup if line not in directives),
-            f"cd {shlex.quote(sheet.directory)} || exit",
-            "export WEFT_TRY=${SLURM_RESTART_COUNT:-0}",
-            f"exec {shlex.join(sheet.command)} {place}",
-            "",
-        ]
-    )
-
-
-def _listed(sheet: Sheet) -> str:
-    places = sheet.places
-    if isinstance(places, range) and places.step == 1:
-        return f"{places[0]}-{places[-1]}"
-    return ",".join(map(str, places))
-
-
-def _value(value: object) -> str:
-    if value is None or value is True:
-        return ""
-    text = str(value)
-    if re.fullmatch(r"[\w.,:=%/+@\[\]-]+", text):
-        return f"={text}"
-    return '="' + re.sub(r'(["\\])', r"\\\1", text) + '"'

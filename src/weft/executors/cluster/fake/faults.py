@@ -119,9 +119,9 @@ class Faults:
     # Elements -------------------------------------------------------------------------------------------------
 
     def hold(self, job: str, place: int | None = None, reason: str = "JobHeldUser") -> None:
-        """Those of these that wait do not start before `release`."""
+        """Those of these that wait do not start before `release`; nor, a further time, those that run."""
         with self._site.lock:
-            for element in self._elements(job, place, state="PENDING"):
+            for element in self._elements(job, place):
                 element.held = reason
                 if _is_one(job, place):
                     element.job.split(element, self._site.number)
@@ -140,10 +140,11 @@ class Faults:
                 self._site.cancel(element, by_name=_is_one(job, place))
 
     def requeue(self, job: str, place: int | None = None) -> None:
-        """Those that run are stopped, and wait until they are run again."""
+        """Those that run are stopped, and wait until they are run again; not those that must not be."""
         with self._site.lock:
             for element in self._elements(job, place, state="RUNNING"):
-                self._site.stop(element, self._site.again(), "DUE TO JOB REQUEUE")
+                if self._site.queue.may_run_again(element.job):
+                    self._site.stop(element, self._site.again(), "DUE TO JOB REQUEUE")
 
     def preempt(self, job: str, place: int | None = None, *, mode: Literal["requeue", "cancel"] = "requeue") -> None:
         """Something more urgent takes their place.

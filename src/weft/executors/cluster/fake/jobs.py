@@ -67,18 +67,19 @@ class Edge(NamedTuple):
 
     parent: Job
     how: str
+    place: int | None = None  #: The only element that it waits for.
 
     def answer(self, place: int) -> bool | None:
         """Whether an element may start for all of this; None: it is not known yet."""
         parent = self.parent
-        if self.how == "each" and parent.array:
-            element = parent.elements.get(place)
-            if element is None:
-                return True  # as with a job that nobody knows
-            return None if element.ended is None else element.state == "COMPLETED"
-        if parent.left:
-            return None
-        return self.how == "any" or (parent.bad == 0) == (self.how != "failure")
+        one = place if self.how == "each" and parent.array else self.place
+        if one is None:
+            over, good = not parent.left, not parent.bad
+        elif (element := parent.elements.get(one)) is not None:
+            over, good = element.ended is not None, element.state == "COMPLETED"
+        else:
+            return True  # as with a job that nobody knows
+        return (self.how == "any" or good == (self.how != "failure")) if over else None
 
 
 class Job:

@@ -61,6 +61,7 @@ class Site:
             self._folder = Path(tempfile.mkdtemp(prefix="weft-fake-"))
         path = self._folder / f"{number}.sh"
         path.write_bytes(text)
+        path.chmod(0o700)  # for one that names no interpreter, of which the system has something to say
         return path
 
     def add(self, job: Job) -> None:
