@@ -149,6 +149,12 @@ class Bench:
         """The same of a job that is no array."""
         return self.ends(job)[None]
 
+    def becomes(self, job: str, state: str, signal: int) -> Seen:
+        """Return when a job that is no array has ended so. What ended its process may be known later than its end."""
+        self.harm.until(lambda: {(end.state, end.signal) for end in self.system.inquire([job])} == {(state, signal)})
+        assert self.system.look([job]) == []
+        return self.end(job)
+
     def lines(self, name: str) -> list[str]:
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
@@ -579,8 +585,7 @@ def an_element_of_what_is_no_array_is_nothing(b):
 def what_runs_is_asked_to_end(b):
     job = b.waiting()
     b.system.cancel({job: None})
-    end = b.end(job)
-    assert (end.state, end.signal) == ("CANCELLED", 15)
+    b.becomes(job, "CANCELLED", signal=15)
 
 
 @fact()
@@ -589,7 +594,7 @@ def a_job_may_use_its_last_seconds(b):
     b.gate.arrived()
     b.system.cancel({job: None})
     assert b.end(job).state == "CANCELLED"
-    assert b.lines("saved") == ["saved"]
+    b.harm.until(lambda: b.lines("saved") == ["saved"])
 
 
 @fact()
@@ -599,8 +604,7 @@ def what_is_deaf_is_killed_after_a_while(b):
     b.system.cancel({job: None})
     b.harm.until(lambda: {seen.state for seen in b.system.look([job])} == {"COMPLETING"})
     b.harm.sleep(b.harm.kill_wait + 1)
-    end = b.end(job)
-    assert (end.state, end.signal) == ("CANCELLED", 9)
+    b.becomes(job, "CANCELLED", signal=9)
 
 
 @fact()
@@ -640,8 +644,7 @@ def somebody_else_can_cancel(b):
 def a_time_limit_ends_it(b):
     job = b.waiting(time=60)
     b.harm.reach_time_limit(job)
-    end = b.end(job)
-    assert (end.state, end.signal, end.reason) == ("TIMEOUT", 15, "TimeLimit")
+    assert b.becomes(job, "TIMEOUT", signal=15).reason == "TimeLimit"
     assert any("DUE TO TIME LIMIT" in line for line in b.lines("0.log"))
 
 
