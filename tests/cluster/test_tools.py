@@ -1,5 +1,6 @@
 """``tools/slurm``: up, down and what is in between; and that nothing is left, reachable or shared."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -306,7 +307,9 @@ def machine(folder):
 
     if subprocess.run(["unshare", "--mount", "--uts", "--net", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no namespaces here")
-    return run
+    yield run
+    with contextlib.suppress(OSError):  # it is somebody's cluster, then
+        os.rmdir("/var/lib/weft-slurm")
 
 
 def test_a_cluster_for_everybody(machine):
