@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from weft.errors import ChoiceError
 from weft.executors.cluster import slurm_text as text
 from weft.executors.cluster.slurm_command import Answer, asking, run, submitting
-from weft.executors.cluster.slurm_options import command_line, options_in, refuse_mistakes
+from weft.executors.cluster.slurm_options import clusters_in, command_line, options_in, refuse_mistakes
 from weft.executors.cluster.slurm_script import script_of
-from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Seen, Sheet
+from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.rundir.place import safe_name
 
 __all__ = ["SlurmSystem"]
@@ -40,6 +40,8 @@ class SlurmSystem:
         self._timeout = timeout
         self._config: dict[str, str] = {}
         self._checked: set[tuple[str, ...]] = set()
+        self._clusters = {""}  # The default one, and those that options have named.
+        self._misses_sacct = False
 
     # What it takes
 
@@ -56,6 +58,7 @@ class SlurmSystem:
         if words and words not in self._checked:
             self._refuse_unknown(words)
             self._checked.add(words)
+        self._clusters |= clusters_in(words)
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         # With --usage it reads all options, those of a site's own plugins too, and says what it does not understand.
@@ -89,6 +92,8 @@ class SlurmSystem:
 
     def submit(self, order: Order) -> str:
         """Submit it. Raises Refused; Busy, also where it may have been taken."""
+        if not os.path.exists(order.script):
+            raise Refused(f"the script to submit is gone: {order.script}")
         words = ["sbatch", "--parsable"]
         if order.after:
             words += [f"--dependency={_dependency(order)}", "--kill-on-invalid-dep=yes"]
@@ -110,15 +115,16 @@ class SlurmSystem:
 
     def find(self, name: str) -> str | None:
         """The id of the newest submission with this name, as far as the controller or the accounting remembers."""
-        name = safe_name(name)
-        listed = self._ask("squeue", "--noheader", "--states=all", f"--name={name}", f"--Format={text.NAMED}", *_mine())
-        if jobs := text.read_names(listed):
-            return jobs[-1]
-        if not self._has_accounting():
-            return None
-        words = [f"--format={text.NAMES}", f"--name={name}", "--starttime=now-30days", *_mine()]
-        jobs = text.read_names(self._ask("sacct", *SACCT, *words))
-        return jobs[-1] if jobs else None
+        words = [f"--name={safe_name(name)}", *_mine()]
+        for cluster in sorted(self._clusters):
+            at = _at(cluster)
+            jobs = self._ask("squeue", "--noheader", "--states=all", f"--Format={text.NAMED}", *words, *at)
+            if not (found := text.read_names(jobs)) and self._has_accounting():
+                records = self._ask("sacct", *SACCT, f"--format={text.NAMES}", "--starttime=now-30days", *words, *at)
+                found = text.read_names(records)
+            if found:
+                return f"{found[-1]};{cluster}" if cluster else found[-1]
+        return None
 
     # Looking
 
@@ -159,8 +165,11 @@ class SlurmSystem:
             asked = ["sacct", *SACCT, "--duplicates", f"--format={text.RECORD}", *_at(cluster)]
             try:
                 found += text.read_records(self._ask(*asked, f"--jobs={','.join(ids)}"), cluster)
-            except Busy as error:  # It is a second source, and its database is often away on its own.
-                LOGGER.warning("sacct does not answer: %s", error)
+            except Busy as error:  # It is a second source, and its database may be away for days.
+                LOGGER.log(logging.DEBUG if self._misses_sacct else logging.WARNING, "sacct does not answer: %s", error)
+                self._misses_sacct = True
+            else:
+                self._misses_sacct = False
         return found
 
     # Cancelling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from weft.executors.cluster.system import Busy
+from weft.executors.cluster.system import Busy, Refused
 
 __all__ = ["Answer", "asking", "run", "submitting"]
 
@@ -37,6 +38,7 @@ def run(
 
     Raises:
         Busy: it cannot be started.
+        Refused: nor ever, since its words are too long.
     """
     try:
         # In a session of its own: a Ctrl-C is for us, and who is between sbatch and its answer must not lose it.
@@ -53,7 +55,8 @@ def run(
             errors="replace",
         )
     except OSError as error:
-        raise Busy(f"{words[0]} cannot be run: {error.strerror or error}") from None
+        what = f"{words[0]} cannot be run: {error.strerror or error}"
+        raise (Refused(what) if error.errno == errno.E2BIG else Busy(what)) from None
     with process:
         try:
             return _heard(process, timeout) if until is None else _heard_until(process, timeout, until)
