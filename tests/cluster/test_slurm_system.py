@@ -644,6 +644,9 @@ def test_a_cluster_may_be_named(slurm_accounting, system, desk):
     jobs = [desk.submit("true", range(3), options=(("clusters", cluster), ("hold", None))) for _ in range(2)]
     assert all(job.endswith(f";{cluster}") for job in jobs)
     assert system.look(jobs[:1]) == [Seen(jobs[0], [0, 1, 2], PENDING, "PENDING", "JobHeldUser")]
+    named = desk.sheet("true", options=(("clusters", cluster), ("hold", None)))
+    assert system.find(named.name) is None
+    assert desk.send(desk.order(named)) == system.find(named.name)
     assert {seen.job for seen in system.look([*jobs, f"999;{cluster}"])} == set(jobs)
     after = desk.submit("true", after=((jobs[0], "any"),), options=(("clusters", cluster),))
     assert [seen.reason for seen in system.look([after])] == ["Dependency"]
