@@ -50,9 +50,7 @@ def died(
         "log": log,
         "stderr": tail,
     }
-    text = f"{task} failed: its job {job} {sentence}"
-    if end is not None and end.state:
-        text += f" (state {end.state}{f', {end.reason}' if end.reason not in ('', 'None') else ''})"
+    text = f"{task} failed in job {job}: {sentence}"
     if tail:
         text += f"; the end of its log {log}:\n{tail}"
     if word == "memory":

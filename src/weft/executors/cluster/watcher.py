@@ -108,7 +108,9 @@ class Watcher:
             return
         log = group.folder.log(place)
         tail = tail_of(log)
-        word, sentence = ("died", "ended, and nobody knows how") if end is None else self._system.verdict(end, tail)
+        word, sentence = (
+            ("died", "it has ended, and nobody knows how") if end is None else self._system.verdict(end, tail)
+        )
         dead, rest = (tasks, []) if word == "cancelled" else (tasks[:1], tasks[1:])
         for task in dead:
             job, seconds = group.id_of(task._index), task._terms.resources.time

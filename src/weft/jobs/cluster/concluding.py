@@ -138,7 +138,7 @@ class Concluding:
         """It neither waits nor runs, and has left no outcome."""
         log = sub.log_of(self._run, place)
         tail = tail_of(log)
-        word, sentence = "died", "ended, and nobody knows how"
+        word, sentence = "died", "it has ended, and nobody knows how"
         if end is not None:
             assert self._system is not None
             word, sentence = self._system.verdict(end, tail)

@@ -15,7 +15,7 @@ from weft.executors.processes import UNKNOWN, bury, kill_group
 
 if TYPE_CHECKING:
     from weft.executors.cluster.fake.jobs import Element
-    from weft.executors.cluster.fake.site import Node
+    from weft.executors.cluster.fake.nodes import Node
 
 __all__ = ["Attempt", "Program", "exit_of"]
 
