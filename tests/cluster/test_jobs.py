@@ -121,9 +121,17 @@ def test_arrays_follow_each_other_as_a_whole_and_element_by_element(slurm, tmp_p
     failed = make("failed").after(a, status="failure")
     never = make("never").after(a)
     # One element is there already, and the one that is not follows just one.
-    first = job(name="first", array=3)(lambda i: done.unlink() or i).ensure(lambda i: i != 1 or not done.exists())
+    first = job(name="first", array=3)(lambda i: done.unlink(missing_ok=True) or i).ensure(
+        lambda i: i != 1 or not done.exists()
+    )
     second = job(name="second", array=3)(lambda i: i).after(first, each=True)
-    run = ended(schedule(each, over, failed, never, second, backend="slurm", prune=True))
+    alone = job(name="alone", array=4)(lambda i: done.unlink(missing_ok=True) or i).after(a, each=True)
+    alone.ensure(lambda i: i != 2 or not done.exists())
+    lost = job(name="lost", array=4)(lambda i: i).after(a, each=True)
+    lost.ensure(lambda i: i != 1 or not done.exists())
+    run = ended(schedule(each, over, failed, never, second, alone, lost, backend="slurm"))
+    assert run.elements(alone)[2] is State.SUCCEEDED
+    assert run.elements(lost)[1] is State.UNREACHABLE
     assert list(run.elements(each).values()) == [State.SUCCEEDED, State.UNREACHABLE, State.SUCCEEDED, State.SUCCEEDED]
     assert named(run)["over"] is named(run)["failed"] is State.SUCCEEDED
     assert named(run)["never"] is State.UNREACHABLE

@@ -292,11 +292,14 @@ def noop2(i):
 def test_element_follows_element_and_only_its_own(cluster):
     a = job(name="a", array=3)(lambda i: 1 / (i - 1))
     b = job(name="b", array=3)(lambda i: i).after(a, each=True)
-    run = schedule(b, backend=cluster)
+    alone = [job(name=f"only {i}", array=3)(noop2).after(a, each=True).ensure(lambda j, i=i: j != i) for i in (1, 2)]
+    run = schedule(b, *alone, backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
     assert run.elements(a) == {0: State.SUCCEEDED, 1: State.FAILED, 2: State.SUCCEEDED}
     assert run.elements(b) == {0: State.SUCCEEDED, 1: State.UNREACHABLE, 2: State.SUCCEEDED}
-    assert named(run) == {"a": State.FAILED, "b": State.UNREACHABLE}
+    assert [named(run)[name] for name in ("a", "b")] == [State.FAILED, State.UNREACHABLE]
+    assert run.elements(alone[0])[1] is State.UNREACHABLE
+    assert run.elements(alone[1])[2] is State.FAILED  # it ran, and its postcondition does not hold
 
 
 def test_an_array_that_is_too_large_is_submitted_in_parts(cluster, tmp_path):

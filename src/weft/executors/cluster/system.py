@@ -51,7 +51,8 @@ class Order(NamedTuple):
     name: str  #: As on its sheet.
     script: str  #: The absolute path of the script, which is written.
     places: Sequence[int]
-    after: tuple[tuple[str, str], ...] = ()  #: Ids of jobs to wait for, each with how: success, failure, any, each.
+    #: Ids of jobs, or of their elements (``"123_4"``), to wait for, each with how: success, failure, any, each.
+    after: tuple[tuple[str, str], ...] = ()
     any: bool = False  #: One of them is enough.
 
 

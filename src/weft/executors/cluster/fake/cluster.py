@@ -273,10 +273,11 @@ class FakeCluster(Faults):
     def _edges(self, order: Order) -> list[Edge]:
         """What it waits for. A job that the controller does not know, or has forgotten, counts as over and well."""
         edges = []
-        for number, how in order.after:
+        for job, how in order.after:
+            number, _, element = job.partition("_")
             parent = self._site.queue.jobs.get(number)
             if parent is not None and self._site.queue.knows(parent, self.clock.now()):
-                edges.append(Edge(parent, how))
+                edges.append(Edge(parent, how, int(element) if element else None))
             elif order.any:
                 return []  # one is enough
         return edges

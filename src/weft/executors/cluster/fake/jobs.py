@@ -66,10 +66,18 @@ class Edge(NamedTuple):
 
     parent: Job
     how: str
+    place: int | None = None  #: The only element that it waits for.
 
     def answer(self, place: int) -> bool | None:
         """Whether an element may start for all of this; None: it is not known yet."""
         parent = self.parent
+        if self.place is not None:
+            one = parent.elements.get(self.place)
+            if one is None:
+                return True
+            if one.ended is None:
+                return None
+            return self.how == "any" or (one.state == "COMPLETED") == (self.how != "failure")
         if self.how == "each" and parent.array:
             element = parent.elements.get(place)
             if element is None:
