@@ -269,8 +269,8 @@ class Submitter:
         """Batch systems make files for logs, but no folders."""
         run = self._folder.path
         folder = make_folder(task_folder(run, sub.of(place), None))
-        link = sub.log_of(run, place).parent
-        if link != folder:  # it has another number there
+        if sub.base:  # it has another number there
+            link = sub.log_of(run, place).parent
             link.unlink(missing_ok=True)
             link.symlink_to(folder.name)
 
