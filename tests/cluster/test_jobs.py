@@ -276,7 +276,8 @@ def test_a_script_that_runs_again_while_it_is_queued_submits_nothing_twice(slurm
 def test_a_submitter_that_is_killed_half_way_is_gone_on_with(slurm, tmp_path, weft):
     """When sbatch is about to answer the second time: that job is there, and nobody has heard its id."""
     kill = tmp_path / "killme"
-    lines = f'[ -e "$0.first" ] && {{ "$REAL" "$@" >/dev/null; touch {kill}; sleep 60; }}; touch "$0.first"; exec "$REAL" "$@"'
+    second = f'"$REAL" "$@" >/dev/null; touch {kill}; sleep 60'
+    lines = f'[ -e "$0.first" ] && {{ {second}; }}; touch "$0.first"; exec "$REAL" "$@"'
     slurm.twist("sbatch", lines)
     process = start(write(tmp_path, SCRIPT))
     assert eventually(kill.exists)
@@ -472,6 +473,39 @@ def test_some_jobs_here_and_some_there(slurm):
     run = schedule(last, backend="slurm", poll_interval=0.2)
     assert run[last][0] is None
     assert all(each.isdecimal() for each in run[last][1])
+
+
+def test_a_driver_that_is_killed_leaves_nothing_in_the_queue_to_the_next_one(slurm, tmp_path):
+    body = """
+    @job(backend="threads")
+    def here(xs):
+        return sum(xs)
+
+    @job(array=3, cpus=8)
+    def there(i):
+        Path(f"begun-{i}").touch()
+        while not Path("go").exists():
+            time.sleep(0.05)
+        return i
+
+    @job(array=40, cpus=8)
+    def more(i):
+        return 1
+
+    if __name__ == "__main__":
+        print(schedule(here.bind(there), more, backend="slurm", poll_interval=0.2)["here"])
+    """
+    process = start(write(tmp_path, body))
+    assert eventually(lambda: all((tmp_path / f"begun-{i}").exists() for i in range(3)))
+    process.kill()
+    process.communicate()
+    before = set(slurm.ask("squeue", "-h", "-o", "%F").split())
+    (tmp_path / "go").touch()
+    again = finish(start(tmp_path / "script.py"))
+    assert (again.returncode, again.stdout) == (0, "3\n"), again.stderr
+    assert "taking over run" in again.stderr
+    assert len(all_runs()) == 1
+    assert {slurm.state(number) for number in before} <= {"CANCELLED", "COMPLETED", ""}
 
 
 def test_memory_grows_from_try_to_try(slurm, tmp_path):

@@ -71,18 +71,14 @@ class Edge(NamedTuple):
     def answer(self, place: int) -> bool | None:
         """Whether an element may start for all of this; None: it is not known yet."""
         parent = self.parent
-        if self.place is not None:
-            one = parent.elements.get(self.place)
-            if one is None:
-                return True
-            if one.ended is None:
-                return None
-            return self.how == "any" or (one.state == "COMPLETED") == (self.how != "failure")
-        if self.how == "each" and parent.array:
-            element = parent.elements.get(place)
+        follows = self.how == "each" and parent.array
+        if follows or self.place is not None:
+            element = parent.elements.get(place if self.place is None else self.place)
             if element is None:
                 return True  # as with a job that nobody knows
-            return None if element.ended is None else element.state == "COMPLETED"
+            if element.ended is None:
+                return None
+            return self.how == "any" or (element.state == "COMPLETED") == (self.how != "failure")
         if parent.left:
             return None
         return self.how == "any" or (parent.bad == 0) == (self.how != "failure")
