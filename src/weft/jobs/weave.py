@@ -73,7 +73,7 @@ class Weave:
         plan: what is to run.
         records: of all jobs of the plan.
         places: the backend of each job that runs.
-        launch: starts a unit; called by the scheduler's thread.
+        launch: starts a unit; called by the scheduler's thread, or by one in whose place it is.
         observer: is told of what becomes of tasks, by that thread, too.
         name: of the run.
     """
@@ -97,7 +97,10 @@ class Weave:
         self._elements: dict[Job[..., Any], dict[int, Task]] = {}  # the tasks of an array's elements, by place
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
-        self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, observers=[observer], name=name)
+        anywhere = all(getattr(place, "anywhere", False) for place in set(places.values()))
+        self.scheduler: Scheduler[Any] = Scheduler(
+            launch, gates=gates, observers=[observer], anywhere=anywhere, name=name
+        )
 
     def make(self) -> None:
         """Make all tasks. None of them starts yet."""
