@@ -23,7 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from concurrent.futures._base import PENDING
+from concurrent.futures._base import FINISHED, PENDING
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -184,7 +184,7 @@ class Dispatcher(Actor[Task]):
 
     def _accept(self, task: Task) -> None:
         self._waiting.add(task)
-        if self.events.observers:
+        if self.events.early:
             self.events.emit(task, State.WANTED)
         try:
             if task._claims:
@@ -232,7 +232,10 @@ class Dispatcher(Actor[Task]):
 
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""
-        succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
+        if isinstance(future, ScheduledFuture):
+            succeeded = future._state_now is State.SUCCEEDED
+        else:
+            succeeded = isinstance(future, LightFuture) and future._state == FINISHED and future._exception is None
         for task in self._dependents.pop(future, ()):
             left = task._open
             if not left:

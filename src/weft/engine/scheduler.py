@@ -125,9 +125,14 @@ class Scheduler(Generic[T]):
         self._dispatcher.bring(task)
         return task
 
-    def observe(self, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with each `Event` from now on; returns a function that ends this."""
-        return self._dispatcher.events.subscribe(observer)
+    def observe(self, observer: Observer, *, early: bool = True) -> Callable[[], None]:
+        """Call `observer` with each `Event` from now on; returns a function that ends this.
+
+        Args:
+            observer: the function.
+            early: also with the first event of each task, WANTED: that it has been accepted.
+        """
+        return self._dispatcher.events.subscribe(observer, early=early)
 
     def at_pauses(self, function: Callable[[], object]) -> None:
         """Call `function`, in the thread of the observers, whenever no further event follows for the moment."""

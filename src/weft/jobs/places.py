@@ -140,7 +140,7 @@ class Threads(Place):
     anywhere = True
 
     def __init__(self, count: int) -> None:
-        self.slots = count
+        self.slots: int = count
         self._pool = ThreadPool(count, "weft-job")
         self._greedy = False
 
@@ -157,11 +157,11 @@ class Threads(Place):
             )
 
     def cpus(self, job: Job[..., Any]) -> int:
-        assert self.slots is not None
-        return min(job.spec.resources.cpus or 1, self.slots)
+        cpus = job.spec.resources.cpus
+        return 1 if cpus is None else min(cpus, self.slots)
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
-        return self._pool.submit(call, *args)
+        return self._pool.submit(call, args)
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         # A thread cannot be stopped. After a Ctrl-C nobody wants to wait for what it does.

@@ -101,6 +101,7 @@ class ThreadPool:
         self._queue: deque[Work] = deque()
         self._threads: list[threading.Thread] = []
         self._asleep: list[_Worker] = []
+        self._spare = count  # threads that sleep, or have not been started
         self._near = 0  # threads that are about to look into the queue
         self._busy = 0  # threads that are in a call
         self._taken = 0  # calls, so far
@@ -110,14 +111,14 @@ class ThreadPool:
         self._idle: Callable[[], object] | None = None  # to be called when none is left
         _pools.add(self)
 
-    def submit(self, call: Callable[..., Any], *args: Any) -> Work:
+    def submit(self, call: Callable[..., Any], args: tuple[Any, ...]) -> Work:
         """Have ``call(*args)`` run in a copy of this context. Raises ClosedError after `shutdown`."""
         work = Work(call, args)
         with self._lock:
             if self._closed:
                 raise ClosedError(f"cannot submit: the threads of {self._name} have been told to end")
             self._queue.append(work)
-            if self._lookout is None and len(self._queue) > self._near:
+            if self._lookout is None and self._spare and len(self._queue) > self._near:
                 self._rouse(watches=self._near + self._busy > 0)
         return work
 
@@ -134,6 +135,7 @@ class ThreadPool:
             while cancel_futures and self._queue:
                 dropped.append(self._queue.popleft())
             while self._asleep:
+                self._spare -= 1
                 self._near += 1
                 self._asleep.pop().bell.release()
             if self._lookout is not None and self._lookout.bell.locked():
@@ -174,6 +176,7 @@ class ThreadPool:
             self._left += 1
         else:
             return False
+        self._spare -= 1
         if watches:
             self._lookout = worker
         else:
@@ -215,6 +218,7 @@ class ThreadPool:
                 worker.over = self._closed
                 if not self._closed:
                     self._asleep.append(worker)
+                    self._spare += 1
                 return None
             if worker.brief >= SEVERAL and self._steps_back(worker):
                 return None
@@ -223,7 +227,7 @@ class ThreadPool:
             self._busy += 1
             self._taken += 1
             work = self._queue.popleft()
-            if self._lookout is None and len(self._queue) > self._near:
+            if self._lookout is None and self._spare and len(self._queue) > self._near:
                 self._rouse(watches=True)
             return work
 
