@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 from contract.executors import CANDIDATES
 
+# Real clusters, for tests anywhere.
+pytest_plugins = ["cluster.fixtures"]
+
 # Beside other tests a step takes any time. A test that hangs is the business of pytest-timeout.
 settings.register_profile("weft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("weft")

@@ -42,7 +42,6 @@ __all__ = [
     "after",
     "ensure",
     "job",
-    "map",
     "on_terminate",
     "schedule",
     "task",
@@ -50,6 +49,8 @@ __all__ = [
     "waitfor",
     "wrap",
 ]
+
+# Not `map`: a star-import would hide Python's own.
 
 __version__ = "0.1.0"
 

@@ -301,7 +301,7 @@ class JobDied(WorkerDied):
 class OutOfMemory(JobDied, MemoryError):  # noqa: N818 - as in MemoryError, which it is
     """A job was ended for using more memory than it had asked for."""
 
-    def __new__(cls, *args: Any, **facts: Any) -> OutOfMemory:
+    def __new__(cls, *args: Any, **_: Any) -> OutOfMemory:
         # MemoryError's own is for exceptions that are made of it alone.
         return BaseException.__new__(cls, *args)
 

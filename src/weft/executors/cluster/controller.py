@@ -152,7 +152,7 @@ class Controller:
                 self._fewer = max(1, len(group.places) // 2)  # a part of it may fit
             raise
         except Refused as refused:
-            self._withdraw(group, SubmitError(f"{tasks[0].name} was not taken: {refused}", said=str(refused)))
+            self._withdraw(group, _refusal(tasks[0], refused))
         except StorageError as error:
             self._withdraw(group, error)
         except BaseException as error:
@@ -213,6 +213,12 @@ class Controller:
         if error is not None:
             for task in tasks:
                 conclude(task, None, error)
+
+
+def _refusal(task: ClusterFuture[Any], refused: Refused) -> SubmitError:
+    """What its user is told; of a further try, which may have asked for too much, why there was one."""
+    before = f" (tried again after {task._tries[-1]})" if task._tries else ""
+    return SubmitError(f"{task.name} was not taken{before}: {refused}", said=str(refused))
 
 
 def _has_come(at: float | None, now: float) -> bool:

@@ -360,7 +360,7 @@ def _let_go(core: _Core) -> None:
 
 
 def _end_all() -> None:
-    """At exit: what was submitted is waited for, as in the standard library; or left. After a Ctrl-C it is cancelled."""
+    """At exit: what was submitted is waited for, as in the standard library, or left; or cancelled, after a Ctrl-C."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for core in list(_living):
         core.book.close("cannot submit: the interpreter is about to end")

@@ -39,12 +39,12 @@ class ClusterFuture(LightFuture[T]):
     # Everything but the outcome belongs to the book, and is changed under its lock.
     __slots__ = (
         "_book",
-        "_packed",
         "_causes",
         "_function",
         "_group",
         "_index",
         "_number",
+        "_packed",
         "_runs",
         "_setting",
         "_terms",

@@ -69,7 +69,12 @@ class Watcher:
         with self._book.lock:
             deaths = self._book.listed(groups, began_at, found=found)
         for death in deaths:
-            self._bury(death)
+            try:
+                self._bury(death)
+            except BaseException as error:  # noqa: BLE001 - the book has forgotten them: they end here, or never
+                complain("cannot say what %s has died of", death.group.id_of(death.place))
+                for task in death.tasks:
+                    conclude(task, None, error)
 
     def _take(self, group: Group, index: int, name: str) -> None:
         book = self._book

@@ -144,7 +144,6 @@ class _Worker:
             for variable, content in loads(variables):
                 context.run(variable.set, content)
             self._made[setting] = folder, path, context
-        context: Context
         folder, path, context = self._made[setting]
         if sys.path != path:
             sys.path[:] = path
@@ -153,7 +152,7 @@ class _Worker:
                 os.chdir(folder)
         except OSError:  # it is gone by now; a task that needs it will say so
             pass
-        return context.copy()
+        return context.copy()  # type: ignore[no-any-return]
 
     def _value(self, function: int) -> Callable[..., Any]:
         if function not in self._made:
