@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from weft.calls import Closure, task
     from weft.engine.events import Event
     from weft.engine.states import State
-    from weft.executors import LocalExecutor, SlurmExecutor, map, on_terminate
+    from weft.executors import LocalExecutor, SlurmExecutor, on_terminate
+    from weft.executors import map as map
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
     from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry

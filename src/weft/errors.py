@@ -73,6 +73,7 @@ __all__ = [
     "WeftError",
     "WorkerDied",
     "WorkflowError",
+    "ending",
     "told",
 ]
 
@@ -237,15 +238,9 @@ class WorkerDied(TaskError):  # noqa: N818 - says what happened
         """With the message that an exit status makes: as in `subprocess`, ``-n`` where signal n ended the process."""
         signal = _signal_name(-status) if status is not None and status < 0 else None
         exitcode = status if signal is None else None
-        if signal is not None:
-            how = f"was killed by {signal}{_MEANINGS.get(signal, '')}"
-        elif exitcode is not None:
-            how = f"ended with exit code {exitcode}"
-        else:
-            how = "ended"
         process = "its worker process" if pid is None else f"its worker process {pid}"
         tail = "; the last that it wrote to stderr:\n" + stderr.rstrip() if stderr.strip() else ""
-        message = f"{task} failed: {process} {how} while it ran{tail}"
+        message = f"{task} failed: {process} {ending(status)} while it ran{tail}"
         return cls(message, task=task, pid=pid, exitcode=exitcode, signal=signal, stderr=stderr)
 
 
@@ -256,6 +251,16 @@ _MEANINGS = {
     "SIGSEGV": ": C code used memory that is not its own, or the stack overflowed",
     "SIGTERM": ": somebody asked it to end",
 }
+
+
+def ending(status: int | None) -> str:
+    """What a process did that ended with this status, as in `subprocess`: ``"was killed by SIGSEGV: ..."``."""
+    if status is None:
+        return "ended"
+    if status >= 0:
+        return f"ended with exit code {status}"
+    signal = _signal_name(-status)
+    return f"was killed by {signal}{_MEANINGS.get(signal, '')}"
 
 
 def _signal_name(number: int) -> str:

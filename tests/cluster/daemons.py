@@ -7,6 +7,7 @@ that asked for it ends, in whatever way.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -63,57 +64,55 @@ class Slurm:
     def up(self) -> None:
         self._up(self._settings)
         self.nodes = re.findall(r"^NodeName=(\S+)", self.conf.read_text(), re.MULTILINE)
-        self._bin.mkdir()
+        self._bin.mkdir(exist_ok=True)
         for name in COMMANDS:
             self.straighten(name)
         self.environ = {"SLURM_CONF": str(self.conf), "PATH": f"{self._bin}{os.pathsep}{self._own['PATH']}"}
+        self._changed = False
 
     def down(self) -> None:
         tool("down", "--wipe", "--rootless", self.folder, env=self._own)
         shutil.rmtree(self._bin)
 
     def heal(self) -> None:
-        """As it was: no jobs, daemons and nodes up, settings and commands as at first."""
-        for name in COMMANDS:
-            self.straighten(name)
-        self._signal("slurmctld", signal.SIGCONT)
-        if self._changed:
-            self._up(self._settings)
-            self._changed = False
-        if self.ask("squeue", "-h"):
-            for state in "PENDING", "RUNNING", "SUSPENDED":
-                self.ask("scancel", f"--state={state}")
-            assert eventually(lambda: not self.ask("squeue", "-h"))
+        """As it was at first. Where anything is left to undo, jobs too, a new cluster takes its place.
+
+        That is quicker than to wait for jobs that do not listen, or for nodes to be found again; ids begin anew.
+        """
+        if self._changed or (listed := self._run("squeue", "-h")).returncode or listed.stdout:
+            self.down()
+            self.up()
+        else:
+            for name in COMMANDS:
+                self.straighten(name)
 
     # Asking
 
     def ask(self, *command: object) -> str:
         """What one of Slurm's commands prints; its failure is the test's. Not counted."""
-        words = [str(word) for word in command]
-        ended = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2 * PATIENCE,
-            env=self._own,
-        )
-        assert ended.returncode == 0, f"{' '.join(words)} ended with {ended.returncode}: {ended.stderr}"
+        ended = self._run(*command)
+        assert ended.returncode == 0, f"{' '.join(ended.args)} ended with {ended.returncode}: {ended.stderr}"
         return ended.stdout.strip()
 
     def job(self, job: str) -> dict[str, str]:
         """All that the controller knows of a job, or of an element (``12_3``); empty when it has forgotten it."""
-        command = ["scontrol", "--oneliner", "show", "job", job]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=self._own)
-        return dict(re.findall(r"(\S+?)=(\S*)", ended.stdout.partition("\n")[0]))
+        shown = self._run("scontrol", "--oneliner", "show", "job", job).stdout
+        return dict(re.findall(r"(\S+?)=(\S*)", shown.partition("\n")[0]))
 
     def state(self, job: str) -> str:
         """The controller's word for it, such as PENDING; empty when it has forgotten it."""
         return self.job(job).get("JobState", "")
 
     def comes_to(self, job: str, *states: str) -> bool:
-        """Whether it is in one of these states at last."""
-        return eventually(lambda: self.state(job) in states)
+        """Whether it is in one of these states at last. It may be RUNNING a moment before its script is."""
+        came = eventually(lambda: self.state(job) in states)
+        if not came:
+            print(self.job(job))  # pytest shows it
+        return came
+
+    def node_state(self, node: str) -> str:
+        """The controller's word for it, such as idle, mixed, down; with a * when it does not answer."""
+        return self.ask("sinfo", "-hN", "-p", "debug", "-n", node, "-o", "%T")
 
     def pids(self, job: str) -> list[int]:
         """The processes of a job, or of an element, that run now: its script and what that has started."""
@@ -177,7 +176,7 @@ class Slurm:
         self.ask("scontrol", "update", f"JobId={job}", *(f"{key}={value}" for key, value in fields.items()))
 
     def end_time_in(self, job: str, seconds: int) -> None:
-        """Have its time limit come then. Slurm looks every few seconds."""
+        """Have its time limit come then. Slurm looks every 30 seconds: a test waits for half of that on average."""
         self.update(job, EndTime=f"now+{seconds}")
 
     # Harm; undone by `heal`
@@ -223,6 +222,9 @@ class Slurm:
 
     def set_up(self, node: str) -> None:
         self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        assert eventually(lambda: "*" not in (state := self.node_state(node)) and state != "down"), self.node_state(
+            node
+        )
 
     def set_partition(self, partition: str, state: str) -> None:
         """UP, DOWN, DRAIN or INACTIVE."""
@@ -233,6 +235,12 @@ class Slurm:
         """Other lines of slurm.conf from now on: daemons are restarted, jobs stay."""
         self._changed = True
         self._up({**self._settings, **{key: str(value) for key, value in settings.items()}})
+
+    def limit_submissions(self, count: int) -> None:
+        """Have the site allow us so many jobs at a time, with accounting only: AssocMaxSubmitJobLimit."""
+        self.configure(AccountingStorageEnforce="limits")
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        self.ask("sacctmgr", "-i", "modify", "user", "where", f"name={me}", "set", f"MaxSubmitJobs={count}")
 
     def twist(self, command: str, lines: str) -> None:
         """Have programs with our ``environ`` find these lines of shell as this command; ``"$REAL"`` is the real one.
@@ -253,6 +261,12 @@ class Slurm:
         """Have it be itself again."""
         self.twist(command, 'exec "$REAL" "$@"')
 
+    def _run(self, *command: object) -> subprocess.CompletedProcess:
+        words = [str(word) for word in command]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=2 * PATIENCE, env=self._own, cwd="/"
+        )
+
     def _up(self, settings: dict[str, str]) -> None:
         words = [f"{key}={value}" for key, value in settings.items()]
         tool("up", "--rootless", self.folder, "--while", os.getpid(), *self._options, *words, env=self._own)
@@ -262,8 +276,8 @@ class Slurm:
         tool(verb, "--rootless", self.folder, *arguments, env=self._own)
 
     def _signal(self, name: str, number: int) -> None:
-        record = (self.folder / "run" / f"{name}.pid").read_text()
-        os.kill(int(record.split()[0]), number)
+        self._changed = True
+        os.kill(int((self.folder / "run" / f"{name}.pid").read_text().split()[0]), number)
 
     def _cluster_name(self) -> str:
         return re.findall(r"^ClusterName=(\S+)", self.conf.read_text(), re.MULTILINE)[0]

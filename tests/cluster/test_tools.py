@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,19 @@ from contract.stage import Gate, ended, is_alive
 from hand import PATIENCE, eventually
 from onemachine import network, packages
 from onemachine.processes import open_files
+from onemachine.trouble import Trouble
 
 WEIRD = "it's a $HOME; [1-2] *wéird* (folder) & 木"
 
 
 @pytest.fixture
-def folder(slurm_programs, tmp_path_factory):
-    """Of a cluster which the test brings up and down; short, since sockets have short paths."""
-    folder = Path(tmp_path_factory.mktemp("c"))
+def folder(slurm_programs):
+    """Of a cluster which the test brings up and down. Its path is short, since those of sockets are."""
+    folder = Path(tempfile.mkdtemp(prefix="weft-"))
     yield folder
     if (folder / "etc").exists():
         tool("down", "--wipe", "--rootless", folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def daemons(folder: Path) -> dict[str, int]:
@@ -163,7 +167,7 @@ def test_what_jobs_leave_behind_ends_with_the_cluster(folder, tmp_path):
 # Alone
 
 
-def test_two_side_by_side_do_not_meet(folder, tmp_path_factory):
+def test_two_side_by_side_do_not_meet(folder):
     folders = [folder / "a", folder / "b"]
     command = [sys.executable, TOOL, "up", "--rootless"]
     both = [
@@ -204,7 +208,7 @@ def test_a_folder_is_private(slurm_cluster):
 def test_ports_that_are_held_are_granted_to_nobody_else():
     held = network.hold_ports("127.0.0.1", 3)
     first = held[0].getsockname()[1]
-    with pytest.raises(Exception, match=f"no 2 free ports {first + 1} to {first + 2}"):
+    with pytest.raises(Trouble, match=f"no 2 free ports {first + 1} to {first + 2}"):
         network.hold_ports("127.0.0.1", 2, first + 1, only=True)
     for each in held:
         each.close()
@@ -317,10 +321,14 @@ def test_an_ordinary_user_has_a_cluster_but_none_for_everybody(ordinary):
 import os, subprocess
 tool = os.path.join(os.environ["HOME"], "tools", "slurm")
 print(subprocess.run([tool, "up"], capture_output=True, text=True).stderr)
+print(subprocess.run([tool, "up", "--rootless", "/var"], capture_output=True, text=True).stderr)
+print(subprocess.run([tool, "up", "--rootless", "/proc/x"], capture_output=True, text=True).stderr)
 print(subprocess.run(["sbatch", "--wait", "--output=job", "--wrap", "id -un"], capture_output=True, text=True).stderr)
 print(open("job").read())
 """).stdout
     assert "is for root to start" in told
+    assert "/var has other things in it" in told
+    assert "error: [Errno 2] No such file or directory: '/proc/x'\n" in told
     assert told.endswith(f"\n{ordinary.name}\n\n")
 
 
@@ -348,7 +356,14 @@ def test_a_folder_that_slurm_cannot_have_is_refused(folder, name):
 
 
 def test_a_path_that_is_too_long_for_a_socket_is_refused(folder):
-    assert "too long" in tool("up", "--rootless", folder / ("x" * 100), code=1).stderr
+    long = folder / ("x" * (70 - len(bytes(folder))))
+    assert "has 72 bytes, and may have 71" in tool("up", "--rootless", f"{long}x", code=1).stderr
+    up(long)
+    try:
+        slurm = Slurm(long)
+        assert slurm.comes_to(slurm.sbatch("true"), "COMPLETED")
+    finally:
+        tool("down", "--wipe", "--rootless", long)
 
 
 def test_a_folder_that_is_used_is_left_alone(folder):
@@ -400,6 +415,15 @@ def test_what_an_ordinary_user_may_do_about_missing_packages(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert "This is no Debian" in packages.obstacle(["munge"])
     assert packages.obstacle([]) == ""
+
+
+def test_a_name_of_the_machine_that_leads_elsewhere_is_told(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+    assert network.loopback(print) == "127.0.0.1"
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("10.0.0.7", 0))])
+    with pytest.raises(Trouble, match=r"'localhost', resolves to 10\.0\.0\.7, which others may reach"):
+        network.loopback(print)
 
 
 @pytest.mark.parametrize(("required", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -115,6 +116,19 @@ def weft_executor(name: str, **fixed: Any) -> Callable[..., Executor]:
     return make
 
 
+def fake_cluster(max_workers: int, **options: Any) -> Executor:
+    """A cluster of one node with as many cpus as there are to be workers; folder and cluster go with the executor."""
+    from tempfile import TemporaryDirectory
+
+    from weft.executors import ClusterExecutor, FakeCluster
+
+    folder = TemporaryDirectory(prefix="weft-contract-")
+    system = FakeCluster(nodes=1, cpus=max_workers)
+    executor: Any = ClusterExecutor(system, poll_interval=0.1, directory=os.path.join(folder.name, "x"), **options)
+    executor.folder = folder
+    return executor  # type: ignore[no-any-return]
+
+
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
     return {Not(promise, why, tried) for promise in promises}
 
@@ -148,6 +162,11 @@ THREADS = STDLIB | {
     Not("orphans", "leaves the children of its tasks", tried=False),
 }
 
+CLUSTER = nots("each task, or each few tasks, are a process of their own", "initializer", "renews workers", tried=False)
+CLUSTER |= nots("cancel() is for what runs, too", "running goes on", tried=False)
+CLUSTER |= nots("a client that dies leaves its jobs to whoever attaches to them", "orphans", tried=False)
+CLUSTER |= nots("what it prints is in future.stdout, and in its log", "output", tried=False)
+
 CANDIDATES = [
     Candidate("threads", ThreadPoolExecutor, frozenset(THREADS)),
     Candidate("processes-fork", process_pool("fork"), frozenset(PROCESS_POOL), slow=True),
@@ -158,6 +177,7 @@ CANDIDATES = [
         slow=True,
     ),
     Candidate("local-forkserver", weft_executor("LocalExecutor", start="forkserver")),
+    Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(
         "local-fork",

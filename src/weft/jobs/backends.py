@@ -28,11 +28,13 @@ __all__ = [
     "check_backend",
     "check_options",
     "default_backend",
+    "is_batch",
     "is_dry",
     "open_backend",
 ]
 
-NAMES = ("local", "threads", "serial", "dry")
+NAMES = ("local", "threads", "serial", "slurm", "dry")
+BATCH = ("slurm",)  # of these, those that are batch systems
 DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
 
 
@@ -106,12 +108,19 @@ def check_backend(where: str, backend: Any) -> None:
     if isinstance(backend, str):
         choose(backend, NAMES, where)
         return
-    if isinstance(backend, type) or not isinstance(backend, (Executor, Backend)):
+    if not is_batch(backend) and (isinstance(backend, type) or not isinstance(backend, (Executor, Backend))):
         hint = f"; give an instance: {backend.__name__}()" if isinstance(backend, type) else ""
         raise ArgumentError(
-            f"{where} must be one of {', '.join(map(repr, NAMES))}, an executor, or an object with the methods of "
-            f"weft.jobs.Backend, got {backend!r:.60}{hint}"
+            f"{where} must be one of {', '.join(map(repr, NAMES))}, a batch system, an executor, or an object with "
+            f"the methods of weft.jobs.Backend, got {backend!r:.60}{hint}"
         )
+
+
+def is_batch(backend: Any) -> bool:
+    """Whether it is a batch system, by its name or itself: it may run a whole graph alone."""
+    if isinstance(backend, str):
+        return backend in BATCH
+    return not isinstance(backend, type) and all(hasattr(backend, question) for question in ("look", "inquire", "find"))
 
 
 def default_backend() -> str:
@@ -135,8 +144,8 @@ def check_options(where: str, backend: Any, options: Iterable[str]) -> None:
         ChoiceError: (a ValueError) an unknown backend.
     """
     check_backend(f"{where}(backend=...)", backend)
-    if not isinstance(backend, str):
-        if options := list(options):
+    if is_batch(backend) or not isinstance(backend, str):
+        if not is_batch(backend) and (options := list(options)):
             raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
         return
     from weft.jobs import places
@@ -153,7 +162,7 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
     """A place to run jobs.
 
     Args:
-        backend: one of `NAMES` but ``"dry"``, an executor, or a backend object.
+        backend: one of `NAMES` but ``"dry"``, an executor, a batch system, or a backend object.
         options: of the backend; see its function in `weft.jobs.places`.
         where: the call that the user wrote, for messages.
 
@@ -164,4 +173,6 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
 
     if isinstance(backend, str):
         return getattr(places, backend)(**options)
+    if is_batch(backend):
+        return places.cluster(backend, options)
     return places.foreign(backend) if isinstance(backend, Executor) else backend

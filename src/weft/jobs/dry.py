@@ -28,9 +28,13 @@ class Dry:
     """In the place of a run that goes on: this one is over, and nothing has happened."""
 
     path: Path | None = None
+    ids: Mapping[str, str] = {}
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def refresh(self) -> None:
+        """There is nothing new."""
 
     def wait(self, timeout: float | None) -> bool:
         """It is over."""

@@ -84,12 +84,7 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
             facts["left"] = list(record.places)
         if part.state is State.WANTED and len(part.places) < len(record.places):
             facts["places"] = list(part.places)
-    if job.edges or job.arguments.takes:
-        edges = {dep: edge.status for dep, edge in job.edges.items()}
-        edges.update(dict.fromkeys(job.arguments.takes, "success"))
-        facts["edges"] = [[records[dep].key, status] for dep, status in edges.items()]
-    if job.wait_for != "all":
-        facts["wait_for"] = job.wait_for
+    facts.update(_edges(job, records))
     if part.why:
         facts["why"] = part.why
     if job.spec.resources is not NOTHING and job.spec.resources != NOTHING:
@@ -100,6 +95,26 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
         source = earlier.source(job)
         if source is not None:
             facts["from"] = source
+    return facts
+
+
+def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
+    """What it comes after, and how."""
+    facts: dict[str, Any] = {}
+    if job.edges or job.arguments.takes:
+        edges = {dep: edge.status for dep, edge in job.edges.items()}
+        edges.update(dict.fromkeys(job.arguments.takes, "success"))
+        facts["edges"] = [[records[dep].key, status] for dep, status in edges.items()]
+        each = [records[dep].key for dep, edge in job.edges.items() if edge.each]
+        if each:
+            facts["each"] = each
+    if job.wait_for != "all":
+        facts["wait_for"] = job.wait_for
+        if job.arguments.takes:
+            facts["takes"] = [records[dep].key for dep in job.arguments.takes]
+    asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
+    if asks:
+        facts["asks"] = sorted(asks)
     return facts
 
 

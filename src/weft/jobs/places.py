@@ -21,11 +21,13 @@ from weft.payload import pack, unpack, unpackable_arguments
 
 if TYPE_CHECKING:
     from weft.executors import LocalExecutor
+    from weft.executors.cluster.system import BatchSystem
     from weft.jobs.call import JobCall
+    from weft.jobs.cluster.place import Cluster
     from weft.jobs.node import Job
     from weft.resources import Resources
 
-__all__ = ["Foreign", "Local", "Serial", "Threads", "foreign", "local", "serial", "threads"]
+__all__ = ["Foreign", "Local", "Serial", "Threads", "foreign", "local", "refused", "serial", "slurm", "threads"]
 
 LOGGER = logging.getLogger("weft")
 
@@ -72,10 +74,29 @@ def serial() -> Serial:
     return Serial()
 
 
+def slurm(**options: Any) -> Cluster:
+    """Jobs of Slurm; see `weft.SlurmExecutor` for the options, which are for jobs that do not say so themselves."""
+    from weft.jobs.cluster.place import Cluster
+    from weft.jobs.cluster.systems import made_system
+
+    return Cluster(made_system("slurm"), options)
+
+
+def cluster(system: BatchSystem, options: Mapping[str, Any]) -> Cluster:
+    """A batch system of the user's, such as a `FakeCluster`."""
+    from weft.jobs.cluster.place import Cluster
+
+    return Cluster(system, options)
+
+
 def foreign(executor: Executor) -> Place:
     """An executor of the user's."""
-    from weft.executors import LocalExecutor
+    from weft.executors import ClusterExecutor, LocalExecutor
 
+    if isinstance(executor, ClusterExecutor):
+        from weft.jobs.cluster.place import Cluster
+
+        return Cluster(executor._system, {}, executor)
     if isinstance(executor, LocalExecutor):
         return Local(executor, own=False, packs=executor._pool.options.start != "fork")
     return Foreign(executor)
@@ -103,7 +124,7 @@ class Local(Place):
         except ArgumentError as error:
             if error.__cause__ is None or len(args) < ARGUMENTS:
                 raise
-            raise _refused(job, args, error.__cause__) from error.__cause__
+            raise refused(job, args, error.__cause__) from error.__cause__
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         if not self._own:
@@ -126,7 +147,7 @@ class Local(Place):
         return view
 
 
-def _refused(job: Job[..., Any], args: tuple[Any, ...], error: BaseException) -> ArgumentError:
+def refused(job: Job[..., Any], args: tuple[Any, ...], error: BaseException) -> ArgumentError:
     """What cannot travel, named as the function's arguments are: without ours before them."""
     element = () if job.elements is None else (args[ARGUMENTS - 1],)
     given, kwargs = args[ARGUMENTS:] or ((), {})
@@ -244,7 +265,7 @@ class Foreign(Place):
         except Exception as error:
             if len(args) < ARGUMENTS:
                 raise
-            raise _refused(job, args, error) from error
+            raise refused(job, args, error) from error
         return RemoteFuture(self.executor.submit(run_packed_job, self._packed[1], packed))
 
 

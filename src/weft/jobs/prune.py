@@ -61,6 +61,8 @@ class Plan:
             that is taken over. Default: of none.
         known: which of these places of a done job have a result that is known. A done job without one runs again if a
             job that runs takes its result. Default: all of them.
+        under_way: which places of a job run already, or wait in the queue of a batch system: they are not done,
+            whatever its conditions say. Default: none.
 
     Raises:
         ArgumentError: (a TypeError) something that is no job.
@@ -76,12 +78,14 @@ class Plan:
         order: Iterable[AnyJob] | None = None,
         finished: Callable[[AnyJob], Collection[int]] | None = None,
         known: Callable[[AnyJob, Places], Collection[int]] | None = None,
+        under_way: Callable[[AnyJob], Collection[int]] | None = None,
     ) -> None:
         self.asked = list(dict.fromkeys(jobs))
         self.order = ordered(self.asked) if order is None else list(order)
         self._prune = prune
         self._finished = finished
         self._known = known
+        self._under_way = under_way
         self._left: dict[AnyJob, Places] = {}  # places that are to run, as far as has been asked
         self._again: dict[AnyJob, Places] = {}  # done jobs that run again for their results, and which places
         self._is_any_lost = False
@@ -167,7 +171,10 @@ class Plan:
         """The places that run, should the job run."""
         left = self._left.get(job)
         if left is None:
-            left = self._left[job] = self._ask(job)
+            left = self._ask(job)
+            if self._under_way is not None and (under_way := self._under_way(job)):
+                left = sorted({*left, *under_way})
+            self._left[job] = left
         again = self._again.get(job)
         return left if again is None else sorted({*left, *again})
 

@@ -22,7 +22,7 @@ from weft.payload.failures import OURS
 from weft.rundir.crew import Member, keep_log, log_path
 from weft.rundir.outcomes import Recorder
 
-__all__ = ["ABOVE", "Desk", "Site", "Unrecorded", "forget", "recorder", "this_process"]
+__all__ = ["ABOVE", "Desk", "Site", "Unrecorded", "Workplace", "forget", "recorder", "this_process"]
 
 LOGGER = logging.getLogger("weft")
 ABOVE = (OURS, concurrent.futures.__path__[0])  # whose frames are above that of the job's function
@@ -51,6 +51,13 @@ class Desk(Protocol):
 
     def end(self) -> None:
         """It is over."""
+
+
+class Workplace(Protocol):
+    """Says where a job is worked at."""
+
+    def desk(self) -> Desk:
+        """Where to work, in this thread."""
 
 
 class Site(NamedTuple):

@@ -6,12 +6,10 @@ what somebody else put there, on a shared disk or in a folder whose modes were c
 
 from __future__ import annotations
 
-import hmac
 import os
 from pathlib import Path
 
-from weft.errors import StorageError, TamperedError
-from weft.rundir.place import check_file, open_new, write_all
+from weft.rundir.place import check_file, open_new, storage_error, write_all
 from weft.rundir.signer import KEY, SIZE, Signer, key_file
 
 __all__ = ["SIZE", "Signer", "key_path", "make_key", "seal", "signature", "unseal"]
@@ -29,8 +27,12 @@ def seal(data: bytes, purpose: str) -> bytes:
 
 def unseal(data: bytes, purpose: str, what: object) -> bytes:
     """The bytes again. Raises TamperedError, naming `what`, unless `seal` has made them for this purpose."""
+    import hmac
+
     body = data[SIZE:]
     if not hmac.compare_digest(data[:SIZE], signature(body, purpose)):
+        from weft.errors import TamperedError
+
         raise TamperedError(f"{what} is not what weft wrote there: its signature does not fit; it is not read")
     return body
 
@@ -48,7 +50,7 @@ def make_key(where: str) -> bytes:
     check_file(path, private=True)
     key = path.read_bytes()
     if len(key) < KEY:
-        raise StorageError(f"the key {path} is too short; remove it, and a new one is made")
+        raise storage_error(f"the key {path} is too short; remove it, and a new one is made")
     return key
 
 
@@ -56,7 +58,7 @@ def _make(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StorageError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+        raise storage_error(f"cannot make the folder {path.parent}: {error.strerror}") from error
     beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     file = open_new(beside)
     try:
@@ -66,9 +68,11 @@ def _make(path: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
+        from weft.errors import StorageError
+
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"cannot make the key {path}: {error.strerror}; WEFT_KEY_FILE says where else") from error
+        raise storage_error(f"cannot make the key {path}: {error.strerror}; WEFT_KEY_FILE says where else") from error
     finally:
         os.close(file)
         beside.unlink(missing_ok=True)

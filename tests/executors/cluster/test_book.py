@@ -90,6 +90,19 @@ def test_a_stream_that_never_pauses_is_submitted_all_the_same(book):
     assert len(book.cut(1000)) == 100
 
 
+def test_a_stream_is_submitted_ever_more_seldom(book):
+    cuts = []
+    for _ in range(2000):  # 40 seconds, one task every 20 milliseconds
+        accept(book)
+        book.clock.time += 0.02
+        cuts += [len(tasks)] if (tasks := book.cut(1000)) else []
+    assert (len(cuts) <= 15, cuts[0] <= 2, cuts[-1] > 100) == (True, True, True)
+    book.clock.time += 20
+    accept(book)
+    book.clock.time += 0.02
+    assert book.cut(1000)  # with what the stream has left; after a pause nothing waits
+
+
 def test_a_full_array_waits_for_nothing(book):
     accept(book, 25)
     assert (len(book.cut(10)), len(book.cut(10)), len(book.cut(10))) == (10, 10, 0)
@@ -99,7 +112,11 @@ def test_what_asks_for_other_resources_goes_apart(book):
     large = TERMS._replace(resources=Resources(cpus=4))
     accept(book, 2), accept(book, 3, large), accept(book, 2)
     book.clock.time += 1
-    assert [len(book.cut(1000)) for _ in range(3)] == [4, 3, 0]
+    cuts = []
+    for _ in range(3):
+        cuts.append(len(book.cut(1000)))
+        book.clock.time += 1
+    assert cuts == [4, 3, 0]
 
 
 def test_what_is_cancelled_before_is_left_out(book):
@@ -123,6 +140,7 @@ def test_no_more_are_in_the_queue_than_the_user_wants(book):
     assert (len(group.places), book.submit_at(1000)) == (8, None)
     for index in range(2):
         book.took(group, index, f"{index}.0")
+    book.clock.time += 1
     assert (book.submit_at(1000) is not None, len(book.cut(1000))) == (True, 2)
 
 

@@ -15,18 +15,24 @@ from weft.executors.cluster.fake import VirtualClock
 class Sleeper:
     """A thread that waits for moments, and notes when it woke up."""
 
+    all = []
+
     def __init__(self, clock, *seconds, condition=None):
         self.clock, self.seconds = clock, seconds
         self.condition = condition or threading.Condition()
         self.woke = []
+        self.over = False
         self.thread = threading.Thread(target=self.run, daemon=True)
         clock.attend(self.thread)
         self.thread.start()
+        self.all.append(self)
 
     def run(self):
         with self.condition:
             for seconds in self.seconds:
                 self.clock.wait(self.condition, seconds)
+                if self.over:
+                    break
                 self.woke.append(self.clock.now())
         self.clock.leave()
 
@@ -37,7 +43,13 @@ class Sleeper:
 
 @pytest.fixture
 def clock():
-    return VirtualClock(100, patience=PATIENCE)
+    yield VirtualClock(100, patience=PATIENCE)
+    for sleeper in Sleeper.all:
+        sleeper.over = True
+        with sleeper.condition:
+            sleeper.condition.notify_all()
+    while Sleeper.all:
+        Sleeper.all.pop().thread.join(PATIENCE)
 
 
 def test_it_stands_still_by_itself(clock):
@@ -159,7 +171,7 @@ def test_settled_is_who_sleeps_and_whom_nobody_has_woken(clock):
 
     def work():
         with condition:
-            for number in range(3):
+            for number in range(2):
                 clock.wait(condition, None)
                 working.wait(PATIENCE)
                 rounds.append(number)
@@ -179,6 +191,10 @@ def test_settled_is_who_sleeps_and_whom_nobody_has_woken(clock):
     working.set()
     clock.settle()
     assert rounds == [0]
+    with condition:
+        condition.notify()
+    clock.settle()
+    assert rounds == [0, 1]
 
 
 def test_a_thread_that_has_ended_is_not_waited_for(clock):

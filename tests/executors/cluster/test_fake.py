@@ -52,6 +52,11 @@ def test_each_fact_has_its_name():
     assert len({fact.name for fact in FACTS}) == len(FACTS)
 
 
+def threads_of(cluster):
+    """Those that wait for the ends of processes; None where one is about to be started."""
+    return [attempt.thread for attempt in cluster._site._attempts]
+
+
 def script(folder, text, name="job.sh", places=(0,), **rest):
     """An order for a script that was written by hand."""
     path = folder / name
@@ -177,9 +182,9 @@ def test_a_controller_comes_back_by_itself(b, cluster, clock):
 def test_what_ended_while_the_controller_was_away_is_known_afterwards(b, cluster, clock):
     job, after = b.waiting(), b.submit(GOOD, options=(("hold", None),))
     cluster.stop_controller(30)
-    pid_gone = cluster._site._attempts.copy().pop().thread
+    thread = threads_of(cluster)[0]
     b.gate.open(1)
-    pid_gone.join(PATIENCE)
+    thread.join(PATIENCE)
     cluster.release(after)
     clock.settle()
     assert cluster.states(job) == {0: "RUNNING"}
@@ -333,7 +338,7 @@ def test_nothing_starts_on_a_node_that_is_down(b, cluster):
 def test_a_node_that_answers_again_in_time_has_lost_nothing(b, cluster, clock):
     job = b.waiting()
     cluster.node_down("n1", ghosts=True)
-    thread = next(iter(cluster._site._attempts)).thread
+    thread = threads_of(cluster)[0]
     b.gate.open(1)
     thread.join(PATIENCE)
     clock.advance(299)
@@ -351,10 +356,9 @@ def test_what_is_cancelled_on_a_lost_node_goes_on_there(b, cluster, clock):
     assert cluster.states(job) == {0: "COMPLETING"}
     assert b.end(job).state == "CANCELLED"
     b.gate.open(1)  # somebody is there to be let through
-    thread = next(iter(cluster._site._attempts)).thread
-    thread.join(PATIENCE)
+    threads_of(cluster)[0].join(PATIENCE)
     clock.settle()
-    assert cluster._site._attempts == set()
+    assert threads_of(cluster) == []
 
 
 def test_a_warning_comes_before_the_limit(b, clock):
@@ -545,19 +549,17 @@ def test_an_interpreter_that_is_not_there_is_told_in_the_log(cluster, tmp_path):
     assert "bad interpreter(/no/such/thing)" in (tmp_path / "log").read_text()
 
 
-def test_a_further_try_begins_its_log_anew_unless_it_appends(b, cluster):
-    logs = []
-    for mode in "truncate", "append":
-        job = b.submit(f'echo "$WEFT_TRY"; {WAIT}', options=(("open-mode", mode),))
-        b.gate.arrived()
-        cluster.requeue(job)
-        b.waits(job, "BeginTime")
-        b.runs(job)
-        b.gate.arrived()
-        b.gate.open(1)
-        b.end(job)
-        logs.append([line for line in b.lines("0.log") if "slurmstepd" not in line])
-    assert logs == [["1"], ["1", "0", "1"]]
+@pytest.mark.parametrize(("mode", "lines"), [("truncate", ["1"]), ("append", ["0", "1"])])
+def test_a_further_try_begins_its_log_anew_unless_it_appends(b, cluster, mode, lines):
+    job = b.submit(f'echo "$WEFT_TRY"; {WAIT}', options=(("open-mode", mode),))
+    b.gate.arrived()
+    cluster.requeue(job)
+    b.waits(job, "BeginTime")
+    b.runs(job)
+    b.gate.arrived()
+    b.gate.open()
+    b.end(job)
+    assert [line for line in b.lines("0.log") if "slurmstepd" not in line] == lines
 
 
 def test_somebody_who_waits_for_all_children_does_no_harm(b, cluster):
@@ -653,12 +655,14 @@ import os, sys
 from pathlib import Path
 from contract.stage import Gate
 from executors.cluster.facts import Bench, WAIT
-from executors.cluster.test_fake import family
+from executors.cluster.test_fake import family, threads_of
+from hand import eventually
 from weft.executors.cluster.fake import FakeCluster
 cluster = FakeCluster()
 b = Bench(cluster, None, Path(sys.argv[1]))
 b.__enter__()
 _, pid, child = family(b)
+eventually(lambda: threads_of(cluster)[0])
 print(pid, child, flush=True)
 if sys.argv[2] == "fork":
     if os.fork() == 0:
@@ -731,7 +735,8 @@ def test_it_works_by_the_real_clock_too(tmp_path):
 STEPS = st.tuples(
     st.sampled_from(
         ["submit"] * 6
-        + ["cancel", "hold", "release", "preempt", "requeue", "kill", "out_of_memory", "down", "up", "away", "advance"]
+        + ["cancel", "hold", "release", "preempt", "requeue", "kill", "out_of_memory"]
+        + ["down", "up", "away", "advance", "fail_launch"]
     ),
     st.integers(0, 20),
     st.sampled_from([0, 0, 3]),
@@ -739,8 +744,8 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=20)
-@given(st.lists(STEPS, max_size=14))
+@settings(max_examples=40)
+@given(st.lists(STEPS, min_size=2, max_size=30))
 def test_whatever_happens_everything_ends_as_it_must(steps):
     clock = VirtualClock(patience=PATIENCE)
     with TemporaryDirectory() as folder, FakeCluster(2, 2, clock=clock, remembers=1e9) as cluster:
@@ -762,10 +767,14 @@ def test_whatever_happens_everything_ends_as_it_must(steps):
                 cluster.stop_controller(number)
             elif step == "advance":
                 clock.advance(number * 10)
+            elif step == "fail_launch":
+                cluster.fail_launch()
             elif step == "cancel" and job and clock.now() >= cluster._site.away_until:
                 cluster.cancel({job: [code]})
             elif step != "cancel" and job:
                 getattr(cluster, step)(job, number % 2)
+        cluster._site.launches_to_fail = 0
+        clock.settle()
         for job in parents:
             cluster.release(job)
         for node in cluster._site.nodes.values():

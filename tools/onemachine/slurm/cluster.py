@@ -133,7 +133,10 @@ class Cluster:
 
     def _texts(self, shape: Shape, address: str, port: int) -> dict[str, str]:
         host = socket.gethostname().partition(".")[0]  # as Slurm calls it
-        me = pwd.getpwuid(os.geteuid()).pw_name
+        try:
+            me = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            raise Trouble(f"user {os.geteuid()} has no name here, and Slurm wants one: see /etc/passwd") from None
         place = Place(self.folder.path, host, address, port, self.folder.user("slurm") or me, me)
         texts = {
             "slurm.conf": conf.slurm_conf(place, shape),

@@ -41,7 +41,7 @@ What a cluster needs in the environment is all that goes to standard output, so:
 EXAMPLES = """\
 examples:
   tools/slurm up --nodes 8 --accounting        with sacct: slurmdbd and MariaDB
-  tools/slurm up --rootless /tmp/a MinJobAge=2 jobs that ended are soon forgotten
+  tools/slurm up --rootless /tmp/a MinJobAge=9  jobs that ended are soon forgotten
   tools/slurm up --rootless /tmp/b --while $$  goes away when this shell ends
   tools/slurm stop n3 --kill                   what do my jobs do when a node dies?
   tools/slurm start n3
@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options))
     except Trouble as trouble:
         print(f"tools/slurm: error: {trouble}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"tools/slurm: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tools/slurm: interrupted; what was started runs on: say up again, or down", file=sys.stderr)

@@ -22,7 +22,7 @@ SETTINGS = {
     "MessageTimeout": "10",
     "SlurmctldTimeout": "30",
     "InactiveLimit": "0",
-    "ReturnToService": "2",  # a node that comes back is used again, whyever it was gone
+    "ReturnToService": "1",  # a node that comes back is used again, unless it was set down
     "JobRequeue": "1",
     "SlurmctldDebug": "info",
     "SlurmdDebug": "info",
@@ -46,6 +46,9 @@ SETTINGS = {
     "JobCompType": "jobcomp/filetxt",
 }
 REQUEUE_DELAY = 5  # a job that is requeued waits for so many seconds and one more; Slurm's own: 120
+
+# Of the process that looks after a job, where slurmd finds it again; one that is cut off lets no job start.
+LONGEST_SOCKET = "/spool/n999/n999_99999999.4294967295"
 
 PARTITIONS = """\
 PartitionName=DEFAULT  Nodes=ALL State=UP MaxTime=INFINITE PriorityTier=5 PreemptMode=OFF DefMemPerCPU=100
@@ -103,10 +106,10 @@ def check_folder(folder: Path) -> None:
     """Trouble when Slurm cannot have its files there."""
     if found := re.search(r'["#\\,%\x00-\x1f\x7f]', str(folder)):
         raise Trouble(f"Slurm cannot have a folder with {found[0]!r} in its path: {str(folder)!r}. Take another one.")
-    longest = len(bytes(folder / "munge" / "socket")) + len(".lock")
-    if longest > 107:
+    has, room = len(bytes(folder)), 107 - len(LONGEST_SOCKET)  # 107: what the path of a socket may have
+    if has > room:
         raise Trouble(
-            f"the path of the folder is too long by {longest - 107} bytes, since a socket in it may have 107:\n"
+            f"the path of the folder has {has} bytes, and may have {room}, since there are sockets in it:\n"
             f"{folder}\nTake a shorter one, such as /tmp/slurm."
         )
 

@@ -73,6 +73,8 @@ class Folder:
             raise Trouble(f"{self.path} has other things in it: name a folder that is empty, or not there")
         mode = 0o755 if self.system_wide else 0o700
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.path.stat().st_uid != os.geteuid():
+            raise Trouble(f"{self.path} is somebody else's: name a folder of your own, or one that is not there")
         self.path.chmod(mode)
         for part, user in PARTS.items():
             (self / part).mkdir(exist_ok=True)

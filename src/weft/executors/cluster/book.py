@@ -30,6 +30,10 @@ Task: TypeAlias = "ClusterFuture[Any]"
 
 QUIET = 0.01  # seconds without a new task after which what has come together is submitted
 GATHER = 0.5  # seconds after which it is in any case
+# Seconds between two submissions: the first while more keeps coming, and the last, after doubling each time. So ten
+# thousand tasks that come one by one, each slow to be made, are a few submissions, too.
+APART, FARTHEST = 0.1, 5.0
+LONGEST_PAUSE = 15.0  # seconds before somebody who does not answer is asked again
 TORN = 5.0  # seconds that an outcome which does not read gets to be whole
 
 
@@ -67,6 +71,7 @@ class Book:
         self.groups: dict[int, Group] = {}  #: Those of which an outcome, or a cancel, is awaited.
         self._fresh: dict[Terms, deque[Task]] = {}
         self._fresh_since = self._fresh_last = 0.0
+        self._cut_at, self._apart = -FARTHEST, 0.0
         self._full_until = 0.0  # no submissions before
         self._away_until = 0.0  # no commands before
         self._pauses = 0  # how often in a row nobody answered
@@ -145,6 +150,8 @@ class Book:
             if not queue:
                 del self._fresh[terms]
             if tasks:
+                streams = now - self._cut_at < 2 * max(self._apart, APART)
+                self._cut_at, self._apart = now, min(FARTHEST, 2 * self._apart) if streams and self._apart else APART
                 return tasks
         return []
 
@@ -158,7 +165,7 @@ class Book:
         """When what has come together is worth a submission."""
         if self.closed or any(len(queue) >= most * terms.each for terms, queue in self._fresh.items()):
             return 0.0
-        return min(self._fresh_last + QUIET, self._fresh_since + GATHER)
+        return max(min(self._fresh_last + QUIET, self._fresh_since + GATHER), self._cut_at + self._apart)
 
     def _room(self) -> int:
         """How many more elements the user wants to have in the queue."""
@@ -230,7 +237,7 @@ class Book:
     def busy(self, *, full: bool) -> None:
         """The batch system would not, or did not answer. Ask later; later still, if that goes on."""
         self._pauses += 1
-        pause = min(60.0, (self.pace.poll or 1.0) * 1.5 ** min(self._pauses, 12))
+        pause = min(LONGEST_PAUSE, (self.pace.poll or 1.0) * 1.5 ** min(self._pauses, 12))
         if full:
             self._full_until = self.clock.now() + pause
         else:

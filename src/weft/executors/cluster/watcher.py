@@ -5,29 +5,23 @@ One look is a listing of a folder for each submission that is under way, however
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
-from weft.errors import JobDied, OutOfMemory, StorageError, TimeLimitReached
+from weft.errors import StorageError
 from weft.executors.cluster.controller import conclude
+from weft.executors.cluster.death import add_to, died, tail_of
 from weft.payload import unpack, unpack_failure
 from weft.resources import cause_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from weft.executors.cluster.book import Book, Death
     from weft.executors.cluster.future import ClusterFuture
     from weft.executors.cluster.group import Group
-    from weft.executors.cluster.system import BatchSystem, Seen
+    from weft.executors.cluster.system import BatchSystem
     from weft.resources import Cause
 
 __all__ = ["Watcher"]
-
-TAIL = 20  # lines of a log
-TAIL_BYTES = 8192
 
 
 class Watcher:
@@ -113,11 +107,14 @@ class Watcher:
         if not tasks:
             return
         log = group.folder.log(place)
-        tail = _tail(log)
-        word, sentence = ("died", "ended, and nobody knows how") if end is None else self._system.verdict(end, tail)
+        tail = tail_of(log)
+        word, sentence = (
+            ("died", "it has ended, and nobody knows how") if end is None else self._system.verdict(end, tail)
+        )
         dead, rest = (tasks, []) if word == "cancelled" else (tasks[:1], tasks[1:])
         for task in dead:
-            error = _died(task, group.id_of(task._index), word, sentence, end, log, tail)
+            job, seconds = group.id_of(task._index), task._terms.resources.time
+            error = died(task.name, job, word, sentence, end, seconds=seconds, log=log, tail=tail)
             if word == "cancelled" or not self._once_more(group, task, _cause(word), sentence):
                 conclude(task, None, error)
         for task in rest:
@@ -139,55 +136,9 @@ class Watcher:
             note = f"weft: try {len(task._tries)} of {task.name} failed ({cause}): {said:.200}; it is tried again\n"
             log = task.log
             self._book.again(task, task._terms._replace(resources=resources.grown(retry)))
-        _add_to(log, note)
+        add_to(log, note)
         return True
 
 
 def _cause(word: str) -> Any:
     return {"cancelled": "infrastructure", "held": "infrastructure"}.get(word, word)
-
-
-def _died(
-    task: ClusterFuture[Any], job: str | None, word: str, sentence: str, end: Seen | None, log: Path, tail: str
-) -> JobDied:
-    facts: dict[str, Any] = {
-        "task": task.name,
-        "job_id": job,
-        "state": "" if end is None else end.state,
-        "reason": "" if end is None else end.reason,
-        "exitcode": None if end is None or end.signal else end.exitcode,
-        "signal": None if end is None else end.signal,
-        "log": log,
-        "stderr": tail,
-    }
-    text = f"{task.name} failed: its job {job} {sentence}"
-    if end is not None and end.state:
-        text += f" (state {end.state}{f', {end.reason}' if end.reason not in ('', 'None') else ''})"
-    if tail:
-        text += f"; the end of its log {log}:\n{tail}"
-    if word == "memory":
-        return OutOfMemory(text, **facts)
-    if word == "timeout":
-        return TimeLimitReached(text, seconds=task._terms.resources.time or 0.0, **facts)
-    return JobDied(text, **facts)
-
-
-def _tail(log: Path) -> str:
-    """The last lines of a log; nothing where there is none."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(re.sub(r"\s+\Z", "", text).splitlines()[-TAIL:])
-
-
-def _add_to(log: Path | None, note: str) -> None:
-    try:
-        if log is not None:
-            with log.open("a") as file:
-                file.write(note)
-    except OSError:  # it is only a note
-        pass

@@ -6,11 +6,11 @@ It is started anew for each element of an array, so it imports nothing that it c
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from _pickle import dumps, loads
 from contextvars import Context
 
+from weft.executors.cluster.ending import Ending, Stopped, TimeUp
 from weft.executors.cluster.formats import (
     ALL_GOOD,
     EXIT_FAILED,
@@ -20,7 +20,6 @@ from weft.executors.cluster.formats import (
     outcome_purpose,
     shared_purpose,
 )
-from weft.executors.terminating import forget_callbacks, run_callbacks
 from weft.rundir.signer import SIZE, Signer
 
 TYPE_CHECKING = False  # see weft.lazy
@@ -33,31 +32,21 @@ __all__ = ["main"]
 PLAIN = frozenset({int, float, complex, bool, type(None), str, bytes})
 
 
-class _Stop(BaseException):
-    """SIGTERM has come: unwind, so that `finally` blocks of the task run, and then die of it."""
-
-
-class _TimeUp(BaseException):
-    """The task has had its time."""
-
-
 def main(folder: str, group: str, place: str) -> NoReturn:
     """Make the calls of an element of a submission; exit with 0 if all went well."""
+    ending = Ending()
     try:
-        worker = _Worker(folder, int(group))
-        signal.signal(signal.SIGTERM, worker.stop)
-        good = worker.make_calls(int(place))
-    except _Stop:
+        good = _Worker(folder, int(group), ending).make_calls(int(place))
+    except Stopped:
         _flush()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        ending.die()
     from weft.executors.leaving import leave
 
     leave(0 if good else EXIT_FAILED)
 
 
 class _Worker:
-    def __init__(self, folder: str, group: int) -> None:
+    def __init__(self, folder: str, group: int, ending: Ending) -> None:
         self._of = os.path.basename(folder)
         self._group = group
         self._outcomes = os.path.join(folder, "groups", str(group), "outcomes")
@@ -68,8 +57,7 @@ class _Worker:
         self._seconds: float | None = loads(self._shared(shared - 1))[0]
         self._pid = os.getpid()
         self._tries = int(os.environ.get("WEFT_TRY") or 0)
-        self._busy = False  # with a task
-        self._stopped = False
+        self._ending = ending
 
     def make_calls(self, place: int) -> bool:
         """Make them, one after the other; whether all went well."""
@@ -79,55 +67,34 @@ class _Worker:
                 continue
             try:
                 kind, payload = self._made_call(index)
-            except _Stop:
+            except Stopped:
                 self._write(index, "stopped", b"")
                 raise
             good = self._write(index, kind, payload) and good
-            if self._stopped:
-                raise _Stop
+            if self._ending.stopped:
+                raise Stopped
         if good and self._each > 1:
             name = f"{ALL_GOOD}{place}.{self._tries}"
             os.close(os.open(os.path.join(self._outcomes, name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return good
 
-    def stop(self, *_: object) -> None:
-        """On SIGTERM; once, so that nothing interrupts the clean-up of a task."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self._stopped = True
-        if self._busy:  # else what is over is written down first
-            run_callbacks()
-            raise _Stop
-
-    def _time_up(self, *_: object) -> None:
-        if self._busy:
-            run_callbacks()
-            raise _TimeUp
-
     def _made_call(self, index: int) -> tuple[str, bytes]:
         function: Any = None
+
+        def call() -> Any:
+            nonlocal function
+            _, function, setting, packed = loads(self._record(index, call_purpose(self._of, self._group, index)))
+            context = self._enter(setting)
+            function = self._value(function)
+            args, kwargs = loads(packed) if packed else ((), {})
+            self._ending.limit(self._seconds)
+            return context.run(function, *args, **kwargs)
+
         try:
-            try:
-                self._busy = True
-                if self._stopped:
-                    raise _Stop
-                _, function, setting, packed = loads(self._record(index, call_purpose(self._of, self._group, index)))
-                context = self._enter(setting)
-                function = self._value(function)
-                args, kwargs = loads(packed) if packed else ((), {})
-                if self._seconds is not None:
-                    signal.signal(signal.SIGALRM, self._time_up)
-                    signal.setitimer(signal.ITIMER_REAL, self._seconds)
-                result = context.run(function, *args, **kwargs)
-            finally:
-                self._busy = False
-                if self._seconds is not None:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                forget_callbacks()
-                if os.getpid() != self._pid:
-                    os._exit(0)  # a child that the task has forked, which has returned, too
-        except _Stop:
+            result = self._ending.run(call)
+        except Stopped:
             raise
-        except _TimeUp:
+        except TimeUp:
             return "failure", _late(function, self._seconds)
         except BaseException as error:  # noqa: BLE001 - whatever the task raises is its outcome
             from weft.payload import pack_failure

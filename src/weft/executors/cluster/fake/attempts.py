@@ -15,7 +15,7 @@ from weft.executors.processes import UNKNOWN, bury, kill_group
 
 if TYPE_CHECKING:
     from weft.executors.cluster.fake.jobs import Element
-    from weft.executors.cluster.fake.site import Node
+    from weft.executors.cluster.fake.nodes import Node
 
 __all__ = ["Attempt", "Program", "exit_of"]
 
@@ -102,7 +102,7 @@ class Attempt:
             self._over((problem.errno or 1) << 8)
             return
         process.returncode = 0  # somebody else waits for it, and that is meant
-        self.thread = threading.Thread(target=self._await, args=(process.pid,), name="weft-fake-job", daemon=True)
+        thread = threading.Thread(target=self._await, args=(process.pid,), name="weft-fake-job", daemon=True)
         with self._lock:
             self._pid = process.pid
             for number in self._pending:
@@ -110,7 +110,8 @@ class Attempt:
         try:
             KEEPER.guard(process.pid)  # ends it when this process dies
         finally:
-            self.thread.start()
+            thread.start()
+            self.thread = thread
 
     def _await(self, pid: int) -> None:
         try:

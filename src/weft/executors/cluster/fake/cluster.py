@@ -15,8 +15,10 @@ from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.fake.directives import OPTIONS, Wants, read_script, script_of
 from weft.executors.cluster.fake.faults import Faults
 from weft.executors.cluster.fake.jobs import HOWS, Edge, Element, Job, gathered
-from weft.executors.cluster.fake.site import Node, Rules, Site
-from weft.executors.cluster.verdict import verdict
+from weft.executors.cluster.fake.nodes import Node
+from weft.executors.cluster.fake.queue import Rules
+from weft.executors.cluster.fake.site import Site
+from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.resources import Resources
 
@@ -211,8 +213,8 @@ class FakeCluster(Faults):
     def find(self, name: str) -> str | None:
         self._answer("find")
         with self._site.lock:
-            for job in reversed(self._site.jobs.values()):
-                if job.name == name and (self._site.knows(job) or any(map(self._record, job.elements.values()))):
+            for job in reversed(self._site.queue.jobs.values()):
+                if job.name == name and self._is_known(job):
                     return job.id
             return None
 
@@ -220,7 +222,7 @@ class FakeCluster(Faults):
         self._answer("look")
         with self._site.lock:
             return gathered(
-                (element, element.phase, element.state, self._site.reason(element))
+                (element, element.phase, element.state, self._site.queue.reason(element, self.clock.now()))
                 for element in self._all(jobs)
                 if element.ended is None and not self._overlooks(element)
             )
@@ -238,7 +240,7 @@ class FakeCluster(Faults):
         self._answer("cancel")
         with self._site.lock:
             for job, wanted in places.items():
-                known = self._site.jobs.get(job)
+                known = self._site.queue.jobs.get(job)
                 for element in known.chosen(wanted) if known is not None else ():
                     self._site.cancel(element, self._site.words(element) if element.attempt else "")
 
@@ -264,7 +266,7 @@ class FakeCluster(Faults):
             site.number()  # it is found out after the job has got its id
             raise Refused(IMPOSSIBLE)
         if self.most is not None:
-            queued = sum(job.left for job in site.jobs.values())
+            queued = sum(job.left for job in site.queue.jobs.values())
             if queued + count > self.most:
                 raise Busy(FULL, full=True)
 
@@ -272,8 +274,8 @@ class FakeCluster(Faults):
         """What it waits for. A job that the controller does not know, or has forgotten, counts as over and well."""
         edges = []
         for number, how in order.after:
-            parent = self._site.jobs.get(number)
-            if parent is not None and self._site.knows(parent):
+            parent = self._site.queue.jobs.get(number)
+            if parent is not None and self._site.queue.knows(parent, self.clock.now()):
                 edges.append(Edge(parent, how))
             elif order.any:
                 return []  # one is enough
@@ -281,7 +283,7 @@ class FakeCluster(Faults):
 
     def _all(self, jobs: Collection[str]) -> Iterator[Element]:
         for number in dict.fromkeys(jobs):
-            job = self._site.jobs.get(number)
+            job = self._site.queue.jobs.get(number)
             if job is not None:
                 yield from job.elements.values()
 
@@ -291,11 +293,15 @@ class FakeCluster(Faults):
         element.overlooked -= 1
         return True
 
+    def _is_known(self, job: Job) -> bool:
+        """By the controller, or by the accounting."""
+        return self._site.queue.knows(job, self.clock.now()) or any(map(self._record, job.elements.values()))
+
     def _told(self, element: Element) -> tuple[Element, Phase, str, str] | None:
         """What is told of one that has ended."""
         if element.ended is None:
             return None
-        if self._site.remembered(element):
+        if self._site.queue.remembers(element, self.clock.now()):
             return element, element.phase, element.state, element.reason
         record = self._record(element)
         return None if record is None else (element, *record)
@@ -314,7 +320,7 @@ class FakeCluster(Faults):
 
     def __repr__(self) -> str:
         with self._site.lock:
-            left = sum(job.left for job in self._site.jobs.values())
+            left = sum(job.left for job in self._site.queue.jobs.values())
             return f"<FakeCluster of {len(self._site.nodes)} nodes, {left} elements that wait or run>"
 
 

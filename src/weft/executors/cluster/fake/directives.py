@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from weft.errors import UserError
+from weft.executors.cluster.slurm_script import proven
 from weft.executors.cluster.system import Refused, Sheet
 from weft.resources import Resources
 
@@ -242,7 +243,7 @@ def script_of(sheet: Sheet) -> str:
             "export WEFT_TRY=${SLURM_RESTART_COUNT:-0}",
             *(f"export {name}={shlex.quote(value)}" for name, value in sheet.env),
             *(line for line in sheet.setup if line not in directives),
-            f"exec {shlex.join(sheet.command)} {place}",
+            *_run(sheet, place),
             "",
         ]
     )
@@ -257,6 +258,11 @@ def _listed(sheet: Sheet) -> str:
 
 def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w.,:=%/+@\[\]-]+", text) else json.dumps(text, ensure_ascii=False)
+
+
+def _run(sheet: Sheet, place: str) -> list[str]:
+    command = f"{shlex.join(sheet.command)} {place}"
+    return proven(command, sheet.proof, place) if sheet.proof else [f"exec {command}"]
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.fake.jobs import Element, Fate
-from weft.executors.cluster.fake.site import Node, Site
+from weft.executors.cluster.fake.nodes import Node
+from weft.executors.cluster.fake.site import Site
 from weft.executors.cluster.system import Busy
 
 __all__ = ["QUESTIONS", "Faults"]
@@ -138,7 +139,9 @@ class Faults:
 
     def requeue(self, job: str, place: int | None = None) -> None:
         """Those that run are stopped, and wait until they are run again."""
-        self._stop(job, place, self._site.again(), "DUE TO JOB REQUEUE")
+        with self._site.lock:
+            for element in self._elements(job, place, state="RUNNING"):
+                self._site.stop(element, self._site.again(), self._site.words(element, "DUE TO JOB REQUEUE"))
 
     def preempt(self, job: str, place: int | None = None, *, mode: Literal["requeue", "cancel"] = "requeue") -> None:
         """Something more urgent takes their place.
@@ -152,7 +155,7 @@ class Faults:
             raise ChoiceError(f'mode must be "requeue" or "cancel", got {mode!r}')
         with self._site.lock:
             for element in self._elements(job, place, state="RUNNING"):
-                again = mode == "requeue" and self._site.may_requeue(element.job)
+                again = mode == "requeue" and self._site.queue.may_run_again(element.job)
                 fate = self._site.again() if again else Fate("PREEMPTED")
                 self._site.stop(element, fate, self._site.words(element, "DUE TO PREEMPTION"))
 
@@ -200,7 +203,7 @@ class Faults:
         """The processes of these (None: of all) that run now hang: `VirtualClock.until` does not wait for them."""
         with self._site.lock:
             elements = (
-                [element for one in self._site.jobs.values() for element in one.elements.values()]
+                [element for one in self._site.queue.jobs.values() for element in one.elements.values()]
                 if job is None
                 else self._elements(job, place)
             )
@@ -227,8 +230,7 @@ class Faults:
         with self._site.lock:
             node = self._node(name)
             if ghosts:
-                node.silent = True
-                node.silent_until = self._site.clock.now() + self._site.rules.node_timeout
+                node.go_silent(self._site.clock.now() + self._site.rules.node_timeout)
             else:
                 self._site.lose(node, kill=True)
             self._site.changed.notify_all()
@@ -236,19 +238,18 @@ class Faults:
     def node_up(self, name: str) -> None:
         """It is there again."""
         with self._site.lock:
-            node = self._node(name)
-            node.up, node.silent, node.silent_until = True, False, math.inf
+            self._node(name).come_up()
             self._site.changed.notify_all()
 
     def partition_down(self, name: str) -> None:
         """Nothing of this partition is started."""
         with self._site.lock:
-            self._site.partitions_down.add(name)
+            self._site.queue.partitions_down.add(name)
 
     def partition_up(self, name: str) -> None:
         """It is again."""
         with self._site.lock:
-            self._site.partitions_down.discard(name)
+            self._site.queue.partitions_down.discard(name)
             self._site.changed.notify_all()
 
     # ----------------------------------------------------------------------------------------------------------
@@ -268,7 +269,7 @@ class Faults:
         if not isinstance(job, str):
             raise ArgumentError(f'a job is named by its id, such as "7" or "7_2", got {job!r:.60}')
         number, _, element = job.partition("_")
-        found = self._site.jobs.get(number)
+        found = self._site.queue.jobs.get(number)
         places: Iterable[int] | None = [int(element)] if element.isdecimal() else None if place is None else [place]
         elements = [] if found is None else found.chosen(places)
         if not elements:
@@ -279,8 +280,3 @@ class Faults:
         if name not in self._site.nodes:
             raise ChoiceError(f"the fake cluster has no node {name!r}; nodes: {', '.join(self._site.nodes)}")
         return self._site.nodes[name]
-
-    def _stop(self, job: str, place: int | None, fate: Fate, why: str) -> None:
-        with self._site.lock:
-            for element in self._elements(job, place, state="RUNNING"):
-                self._site.stop(element, fate, self._site.words(element, why))

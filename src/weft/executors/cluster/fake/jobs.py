@@ -26,7 +26,6 @@ class Fate(NamedTuple):
     reason: str = ""
     status: tuple[int | None, int | None] | None = None  #: Exit code and signal. None: those of the process.
     delay: float = 0.0  #: Seconds until it may run again.
-    held: str = ""  #: It may not, and why.
 
 
 class Element:

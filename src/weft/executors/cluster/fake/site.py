@@ -7,7 +7,6 @@ and sees to what time brings: limits, ends that do not come by themselves, nodes
 from __future__ import annotations
 
 import math
-import operator
 import os
 import shutil
 import signal
@@ -17,56 +16,17 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from weft.engine.complain import complain
 from weft.executors.cluster.fake.attempts import Attempt, Program, exit_of
 from weft.executors.cluster.fake.clock import VirtualClock
 from weft.executors.cluster.fake.directives import Wants
 from weft.executors.cluster.fake.jobs import Element, Fate, Job
+from weft.executors.cluster.fake.nodes import Node
+from weft.executors.cluster.fake.queue import Queue, Rules
 from weft.executors.cluster.system import Clock
 
-__all__ = ["Node", "Rules", "Site"]
-
-
-class Rules(NamedTuple):
-    """How the site is set up; times are in seconds. In brackets what Slurm calls it."""
-
-    array: int  #: most elements of an array (MaxArraySize)
-    accounting: bool
-    remembers: float  #: how long it knows of a job that has ended (MinJobAge)
-    requeue: bool  #: jobs that do not say whether they may be run again may (JobRequeue)
-    requeue_delay: float  #: until one is run again (cred_expire)
-    kill_wait: float  #: from SIGTERM to SIGKILL (KillWait)
-    node_timeout: float  #: until a node that does not answer counts as down (SlurmdTimeout)
-    longest: float  #: a job may ask for (MaxTime)
-    partitions: tuple[str, ...]
-
-
-class Node:
-    """One node, and what of it is free: cpus, memory, gpus."""
-
-    def __init__(self, name: str, amounts: tuple[int, int, int]) -> None:
-        self.name = name
-        self.amounts = amounts
-        self.up = True
-        self.silent = False  # it does not answer,
-        self.silent_until = math.inf  # and then counts as down
-        self._free = list(amounts)
-
-    def could_run(self, wants: Wants) -> bool:
-        """Whether it has as much at all."""
-        return all(map(operator.ge, self.amounts, wants.amounts))
-
-    def can_run(self, wants: Wants) -> bool:
-        """Whether it has as much now."""
-        return self.up and not self.silent and all(map(operator.ge, self._free, wants.amounts))
-
-    def take(self, wants: Wants) -> None:
-        self._free = list(map(operator.sub, self._free, wants.amounts))
-
-    def give_back(self, wants: Wants) -> None:
-        self._free = list(map(operator.add, self._free, wants.amounts))
+__all__ = ["Site"]
 
 
 class Site:
@@ -78,14 +38,10 @@ class Site:
         self.clock = clock
         self.rules = rules
         self.nodes = {node.name: node for node in nodes}
-        self.jobs: dict[str, Job] = {}  # all there ever were
+        self.queue = Queue(rules)
         self.away_until = -math.inf  # the controller
-        self.partitions_down: set[str] = set()
         self.launches_to_fail = 0
         self.closed = False
-        self._queue: dict[str, Job] = {}  # those of which something waits, in order
-        self._head: Job | None = None  # the first for which there is no room
-        self._later: set[Element] = set()  # those that are to be run again after a while
         self._attempts: set[Attempt] = set()
         self._numbers = 1
         self._thread: threading.Thread | None = None
@@ -109,23 +65,13 @@ class Site:
 
     def add(self, job: Job) -> None:
         """Put a submission into the queue."""
-        self.jobs[job.id] = self._queue[job.id] = job
+        self.queue.add(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="weft-fake-cluster", daemon=True)
             if isinstance(self.clock, VirtualClock):
                 self.clock.attend(self._thread)
             self._thread.start()
         self.changed.notify_all()
-
-    def remembered(self, element: Element) -> bool:
-        """Whether the controller knows of it."""
-        return not element.forgotten and (
-            element.ended is None or self.clock.now() < element.ended + self.rules.remembers
-        )
-
-    def knows(self, job: Job) -> bool:
-        """Whether the controller knows of anything of it."""
-        return any(map(self.remembered, job.elements.values()))
 
     def could_run(self, wants: Wants) -> bool:
         """Whether there is a node for it, when nothing else runs."""
@@ -136,7 +82,8 @@ class Site:
     def cancel(self, element: Element, note: str = "") -> None:
         """Have it end, wherever it stands."""
         if element.state == "PENDING":
-            self._end(element, Fate("CANCELLED", status=(0, None)))
+            self.queue.end(element, Fate("CANCELLED", status=(0, None)), self.clock.now())
+            self.changed.notify_all()
         else:
             self.stop(element, Fate("CANCELLED"), note)
 
@@ -163,10 +110,6 @@ class Site:
                 attempt.end(self.clock.now() + self.rules.kill_wait)
         self.changed.notify_all()
 
-    def may_requeue(self, job: Job) -> bool:
-        """Whether it is run again when its node fails."""
-        return self.rules.requeue if job.wants.requeue is None else job.wants.requeue
-
     def again(self) -> Fate:
         """What becomes of one that is run again."""
         return Fate("PENDING", delay=self.rules.requeue_delay)
@@ -178,8 +121,7 @@ class Site:
             node: that one.
             kill: its processes are ended; else they go on, and nobody knows.
         """
-        node.up = node.silent = False
-        node.silent_until = math.inf
+        node.go_down()
         for attempt in [attempt for attempt in self._attempts if attempt.node is node]:
             element = attempt.element
             if element is None:
@@ -190,9 +132,8 @@ class Site:
             else:
                 self.vacate(attempt)
             failed = Fate("NODE_FAIL", "NodeDown", (0, None))
-            fate = element.fate or (self.again() if self.may_requeue(element.job) else failed)
-            self._release(attempt, element)
-            self._settle(element, fate)
+            again = self.queue.may_run_again(element.job)
+            self._release(attempt, element, element.fate or (self.again() if again else failed))
         self.changed.notify_all()
 
     def words(self, element: Element, why: str = "") -> str:
@@ -209,71 +150,11 @@ class Site:
             if isinstance(self.clock, VirtualClock):
                 self.clock.vacate()
 
-    def _release(self, attempt: Attempt, element: Element) -> None:
-        """The element has no process any more."""
+    def _release(self, attempt: Attempt, element: Element, fate: Fate) -> None:
+        """The element has no process any more, and this becomes of it."""
         attempt.element = element.attempt = None
         attempt.node.give_back(element.job.wants)
-        element.job.running -= 1
-
-    def _settle(self, element: Element, fate: Fate) -> None:
-        element.fate = None
-        if fate.state == "PENDING":
-            self._wait_again(element, fate)
-        else:
-            self._end(element, fate)
-
-    def _wait_again(self, element: Element, fate: Fate) -> None:
-        job = element.job
-        element.state, element.held = "PENDING", fate.held
-        element.restarts += 1
-        element.later = self.clock.now() + fate.delay
-        self._later.add(element)
-        job.wait_again(element)
-        self._queue[job.id] = job
-        self._queue = dict(sorted(self._queue.items(), key=lambda item: int(item[0])))
-
-    def _end(self, element: Element, fate: Fate) -> None:
-        job = element.job
-        element.state, element.reason = fate.state, fate.reason
-        element.exitcode, element.signal = fate.status or (None, None)
-        element.ended = self.clock.now()
-        job.left -= 1
-        job.bad += fate.state != "COMPLETED"
-        job.waiting.pop(element.place, None)
-        if not job.waiting:
-            self._queue.pop(job.id, None)
-        self.changed.notify_all()
-
-    # Why something waits --------------------------------------------------------------------------------------
-
-    def reason(self, element: Element) -> str:
-        """Why it waits; "" where it does not, or nobody has looked yet."""
-        if element.state != "PENDING":
-            return ""
-        return (
-            self._obstacle(element)
-            or self._obstacle_of_all(element.job)
-            or ("" if self._head is None else "Resources" if self._head is element.job else "Priority")
-        )
-
-    def _obstacle(self, element: Element) -> str:
-        if element.held:
-            return element.held
-        if element.later > self.clock.now():
-            return "BeginTime"
-        answer = element.job.answer(element.place)
-        return "" if answer else "Dependency" if answer is None else "DependencyNeverSatisfied"
-
-    def _obstacle_of_all(self, job: Job) -> str:
-        """Why none of its elements may start."""
-        wants = job.wants
-        if (wants.partition or self.rules.partitions[0]) in self.partitions_down:
-            return "PartitionDown"
-        if (wants.time or 0) > self.rules.longest:
-            return "PartitionConfig"
-        if wants.throttle and job.running >= wants.throttle:
-            return "JobArrayTaskLimit"
-        return ""
+        self.queue.stopped(element, fate, self.clock.now())
 
     # The thread -----------------------------------------------------------------------------------------------
 
@@ -314,8 +195,7 @@ class Site:
             if now >= node.silent_until:
                 self.lose(node, kill=False)
         self._limit(now)
-        while self._drop_hopeless():
-            pass  # and those that wait for them
+        self.queue.drop_hopeless(now)
         return self._start_what_fits(now)
 
     def _due(self) -> float:
@@ -328,10 +208,7 @@ class Site:
         for attempt in live:
             if attempt.element is not None and attempt.element.fate is None and not attempt.node.silent:
                 due = min(due, attempt.limit_at, attempt.warn_at)
-        self._later = {element for element in self._later if element.later > now and element.state == "PENDING"}
-        return min(
-            [due, *(node.silent_until for node in self.nodes.values()), *(element.later for element in self._later)]
-        )
+        return min([due, self.queue.due(now), *(node.silent_until for node in self.nodes.values())])
 
     def _hear(self) -> None:
         """Learn of the ends of processes."""
@@ -344,8 +221,7 @@ class Site:
                 assert attempt.status is not None
                 end = exit_of(attempt.status)
                 fate = element.fate or _fate(*end)
-                self._release(attempt, element)
-                self._settle(element, fate if fate.status else fate._replace(status=end))
+                self._release(attempt, element, fate if fate.status else fate._replace(status=end))
 
     def _limit(self, now: float) -> None:
         """See to those whose time is over, or about to be."""
@@ -360,53 +236,28 @@ class Site:
                 assert element.job.wants.warning is not None
                 attempt.signal(element.job.wants.warning[0], alone=True)
 
-    def _drop_hopeless(self) -> bool:
-        """Cancel those that wait for what cannot come, where they want that; whether there were any."""
-        found = False
-        for job in [job for job in self._queue.values() if job.edges and job.kill_invalid]:
-            if job.alike and job.answer(0) is not False:
-                continue
-            for element in list(job.waiting.values()):
-                if job.answer(element.place) is False:
-                    element.by_dependency = True
-                    self._end(element, Fate("CANCELLED", "DependencyNeverSatisfied", (0, None)))
-                    found = True
-        return found
-
     def _start_what_fits(self, now: float) -> list[Callable[[], None]]:
         acts: list[Callable[[], None]] = []
-        self._head = None
-        for job in list(self._queue.values()):
-            if job.alike and not job.answer(0):
-                continue
-            for element in list(job.waiting.values()):
-                if self._obstacle_of_all(job):
-                    break
-                if self._obstacle(element):
-                    continue
-                node = next((node for node in self.nodes.values() if node.can_run(job.wants)), None)
-                if node is None:
-                    self._head = job
-                    return acts
-                self._start(element, node, now, acts)
+        self.queue.head = None
+        for element in self.queue.startable(now):
+            node = next((node for node in self.nodes.values() if node.can_run(element.job.wants)), None)
+            if node is None:
+                self.queue.head = element.job
+                break
+            if self.launches_to_fail:
+                self.launches_to_fail -= 1
+                self.queue.launch_failed(element)
+            else:
+                acts.append(self._start(element, node, now))
         return acts
 
-    def _start(self, element: Element, node: Node, now: float, acts: list[Callable[[], None]]) -> None:
+    def _start(self, element: Element, node: Node, now: float) -> Callable[[], None]:
         job, wants = element.job, element.job.wants
-        if self.launches_to_fail:
-            self.launches_to_fail -= 1
-            element.restarts += 1
-            element.held = "launch failed requeued held"
-            return
-        del job.waiting[element.place]
-        if not job.waiting:
-            del self._queue[job.id]
         if not element.raw:
             element.raw = job.id if job.unsplit == 1 else str(self.number())
             job.unsplit -= 1
         node.take(wants)
-        job.running += 1
-        element.state = "RUNNING"
+        self.queue.started(element)
         element.attempt = attempt = Attempt(element, node, self.lock, self._process_ended)
         self._attempts.add(attempt)
         if wants.time is not None:
@@ -423,7 +274,7 @@ class Site:
             job.output(element, wants.error, node.name) if wants.error else "",
             wants.append,
         )
-        acts.append(partial(attempt.run, program))
+        return partial(attempt.run, program)
 
     def _process_ended(self, attempt: Attempt) -> None:
         self.changed.notify_all()  # first: the thread has something to do before time passes
@@ -445,11 +296,10 @@ class Site:
             for attempt in attempts:
                 attempt.signal(signal.SIGKILL)
                 if attempt.element is not None:
-                    self._release(attempt, attempt.element)
-            for job in self.jobs.values():
-                for element in job.elements.values():
-                    if element.ended is None:
-                        self._end(element, Fate("CANCELLED", status=(None, signal.SIGKILL)))
+                    self._release(attempt, attempt.element, Fate("CANCELLED", status=(None, signal.SIGKILL)))
+            waiting = [element for job in self.queue.jobs.values() for element in job.waiting.values()]
+            for element in waiting:
+                self.queue.end(element, Fate("CANCELLED", status=(0, None)), self.clock.now())
             self.changed.notify_all()
             folder, self._folder = self._folder, None
         if wait:

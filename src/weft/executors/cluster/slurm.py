@@ -1,0 +1,276 @@
+"""Slurm, asked by its own commands: sbatch, squeue, sacct, scancel, scontrol."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from weft.errors import ChoiceError
+from weft.executors.cluster import slurm_text as text
+from weft.executors.cluster.slurm_command import Answer, asking, run, submitting
+from weft.executors.cluster.slurm_options import command_line, options_in, refuse_mistakes
+from weft.executors.cluster.slurm_script import script_of
+from weft.executors.cluster.slurm_verdict import verdict
+from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Seen, Sheet
+from weft.rundir.place import safe_name
+
+__all__ = ["SlurmSystem"]
+
+LOGGER = logging.getLogger("weft")
+
+COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
+TIMEOUT = 60.0  # seconds; they give up themselves after twice MessageTimeout, 20 s where nobody has changed it
+LINE = 100_000  # characters of ids on a command line, and in one of its words; the system takes 131,072 in a word
+SPELLED = 4096  # characters in which sbatch takes the elements of an array
+AFTER = {"success": "afterok", "failure": "afternotok", "any": "afterany", "each": "aftercorr"}
+
+
+class SlurmSystem:
+    """Answers the questions of `BatchSystem` for the cluster that this machine's Slurm commands speak to.
+
+    An id is ``"123"``, or ``"123;cluster"`` where the user's options or environment choose a cluster.
+    """
+
+    name = "slurm"
+
+    def __init__(self, *, clock: Clock | None = None, timeout: float = TIMEOUT) -> None:
+        self.clock = clock or Clock()
+        self._timeout = timeout
+        self._config: dict[str, str] = {}
+        self._checked: set[tuple[str, ...]] = set()
+
+    # What it takes
+
+    def check(self, sheet: Sheet) -> None:
+        """Raise ChoiceError or ArgumentError for what sbatch does not take, without asking the controller."""
+        missing = [command for command in COMMANDS if shutil.which(command) is None]
+        if missing:
+            raise ChoiceError(
+                f"{missing[0]} is not found on this machine, so nothing can be submitted to Slurm from here: "
+                "run this where Slurm's commands are on the PATH, such as on a login node of the cluster"
+            )
+        refuse_mistakes(sheet)
+        words = tuple(command_line(sheet))
+        if words and words not in self._checked:
+            self._refuse_unknown(words)
+            self._checked.add(words)
+
+    def _refuse_unknown(self, words: Sequence[str]) -> None:
+        # With --usage it reads all options, those of a site's own plugins too, and says what it does not understand.
+        try:
+            answer = self._run("sbatch", *words, "--usage")
+        except Busy:
+            return
+        said = text.tidy(answer.stderr)
+        if answer.code and not isinstance(text.refusal(answer.stderr), Busy):
+            raise ChoiceError(f"sbatch does not take {' '.join(words)!r:.200}: {said}")
+
+    def limits(self) -> Limits:
+        """The size of the largest array; its largest element is one less."""
+        config = self._configuration()
+        most = [int(found) for found in re.findall(r"\bmax_array_tasks=(\d+)", config.get("SchedulerParameters", ""))]
+        size = config.get("MaxArraySize", "")
+        return Limits(max(1, min([int(size) if size.isdecimal() else 1001, *most])))
+
+    def pieces(self, places: Sequence[int]) -> list[Sequence[int]]:
+        """Elements in as few submissions as sbatch takes, which wants to read them in 4096 characters."""
+        if len(",".join(text.spans(places, steps=True))) + len("%1000000") <= SPELLED:
+            return [places]
+        half = len(places) // 2
+        return [*self.pieces(places[:half]), *self.pieces(places[half:])]
+
+    # Submitting
+
+    def script(self, sheet: Sheet) -> str:
+        """A bash script, which can be submitted by hand."""
+        return script_of(sheet)
+
+    def submit(self, order: Order) -> str:
+        """Submit it. Raises Refused; Busy, also where it may have been taken."""
+        words = ["sbatch", "--parsable"]
+        if order.after:
+            words += [f"--dependency={_dependency(order)}", "--kill-on-invalid-dep=yes"]
+        # Every node can see where the script is. The directory of this process may be another one by now, or be gone.
+        answer = run(
+            [*words, order.script],
+            timeout=self._timeout,
+            environment=submitting(options_in(order.script)),
+            directory=os.path.dirname(order.script),
+            until=RETRIES,
+        )
+        job = text.read_id(answer.stdout)
+        if job is not None:
+            return job
+        if answer.cut:
+            said = text.tidy(answer.stderr) or "sbatch took too long"
+            raise Busy(said, full=RETRIES.search(answer.stderr) is not None, unsure=True)
+        raise text.refusal(answer.stderr)
+
+    def find(self, name: str) -> str | None:
+        """The id of the newest submission with this name, as far as the controller or the accounting remembers."""
+        name = safe_name(name)
+        listed = self._ask("squeue", "--noheader", "--states=all", f"--name={name}", f"--Format={text.NAMED}", *_mine())
+        if jobs := text.read_names(listed):
+            return jobs[-1]
+        if not self._has_accounting():
+            return None
+        words = [f"--format={text.NAMES}", f"--name={name}", "--starttime=now-30days", *_mine()]
+        jobs = text.read_names(self._ask("sacct", *SACCT, *words))
+        return jobs[-1] if jobs else None
+
+    # Looking
+
+    def look(self, jobs: Collection[str]) -> list[Seen]:
+        """What of these waits or runs, by one squeue."""
+        return [seen for seen in self._queue(jobs) if seen.phase is not Phase.ENDED]
+
+    def inquire(self, jobs: Collection[str]) -> list[Seen]:
+        """Who has ended, by the controller as long as it remembers, and else by the accounting, which lags behind."""
+        seen = self._queue(jobs, "--states=all")
+        found = [one for one in seen if one.phase is Phase.ENDED]
+        if self._has_accounting():
+            found += text.unknown(self._records(jobs), seen)
+        return found
+
+    def _queue(self, jobs: Collection[str], *words: str) -> list[Seen]:
+        found = []
+        for cluster, ids in _by_cluster(jobs):
+            asked = [
+                "squeue",
+                "--noheader",
+                "--array-unique",
+                f"--Format={text.FIELDS}",
+                *_at(cluster),
+                *_mine(),
+                *words,
+            ]
+            answer = self._run(*asked, f"--jobs={','.join(ids)}")
+            # One that is asked for alone and forgotten is an error; several are an empty answer.
+            if answer.code and not (len(ids) == 1 and "Invalid job id" in answer.stderr):
+                raise Busy(text.tidy(answer.stderr) or f"squeue ended with exit code {answer.code}")
+            found += text.read_queue(answer.stdout, cluster)
+        return found
+
+    def _records(self, jobs: Collection[str]) -> list[Seen]:
+        found = []
+        for cluster, ids in _by_cluster(jobs):
+            asked = ["sacct", *SACCT, "--duplicates", f"--format={text.RECORD}", *_at(cluster)]
+            try:
+                found += text.read_records(self._ask(*asked, f"--jobs={','.join(ids)}"), cluster)
+            except Busy as error:  # It is a second source, and its database is often away on its own.
+                LOGGER.warning("sacct does not answer: %s", error)
+        return found
+
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element died of."""
+        return verdict(end, tail)
+
+    # Cancelling
+
+    def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
+        """Cancel them, with as few scancel as there is room for. What has ended, or nobody knows, is passed over.
+
+        A submission of one element is no array, so it is to be named as a whole: scancel finds no element in it.
+        """
+        busy = None
+        for cluster, ids in _by_cluster(places):
+            for words in _lines(_cancelled(ids, places, cluster)):
+                try:
+                    self._cancel([*_at(cluster), *words])
+                except Busy as error:  # the others may get through
+                    busy = error
+        if busy is not None:
+            raise busy
+
+    def _cancel(self, words: Sequence[str]) -> None:
+        answer = self._run("scancel", *words)
+        if answer.code == 0:
+            return
+        for line in text.tidy(answer.stderr).splitlines() or [f"scancel ended with exit code {answer.code}"]:
+            if isinstance(text.refusal(line), Busy):
+                raise Busy(line)
+            if not any(words in line for words in OVER):
+                LOGGER.warning("not cancelled: %s", line)
+
+    # Commands
+
+    def _configuration(self) -> dict[str, str]:
+        if not self._config:
+            self._config = text.read_config(self._ask("scontrol", "show", "config"))
+        return self._config
+
+    def _has_accounting(self) -> bool:
+        kept = self._configuration().get("AccountingStorageType", "")
+        return (
+            kept.startswith("accounting_storage/") and not kept.endswith("/none") and shutil.which("sacct") is not None
+        )
+
+    def _ask(self, *words: str) -> str:
+        answer = self._run(*words)
+        if answer.code:
+            raise Busy(text.tidy(answer.stderr) or f"{words[0]} ended with exit code {answer.code}")
+        return answer.stdout
+
+    def _run(self, *words: str) -> Answer:
+        answer = run(words, timeout=self._timeout, environment=asking())
+        if answer.cut:
+            raise Busy(f"{words[0]} took longer than {self._timeout:g} s")
+        return answer
+
+
+RETRIES = re.compile(r"sleeping and retrying|temporarily disabled, retrying")
+SACCT = ("--allocations", "--noheader", "--parsable2")
+OVER = ("Invalid job id specified", "already completing or completed", "already finished")
+
+
+def _dependency(order: Order) -> str:
+    # In Slurm's words one "?" makes all of them alternatives, so each id stands on its own.
+    return ("?" if order.any else ",").join(f"{AFTER[how]}:{job.partition(';')[0]}" for job, how in order.after)
+
+
+def _mine() -> list[str]:
+    """Has the controller send this user's jobs only, not those of all. Root may look at anybody's."""
+    return [f"--user={os.geteuid()}"] if os.geteuid() else []
+
+
+def _at(cluster: str) -> list[str]:
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def _by_cluster(jobs: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Plain ids, by cluster, and in as many pieces as command lines need."""
+    clusters: dict[str, list[str]] = {}
+    for job in jobs:
+        plain, _, cluster = job.partition(";")
+        clusters.setdefault(cluster, []).append(plain)
+    for cluster, ids in clusters.items():
+        for part in _lines(ids):
+            yield cluster, part
+
+
+def _lines(words: Iterable[str]) -> Iterator[list[str]]:
+    """Words in pieces that fit on a command line."""
+    part: list[str] = []
+    size = 0
+    for word in words:
+        if part and size + len(word) > LINE:
+            yield part
+            part, size = [], 0
+        part.append(word)
+        size += len(word) + 1
+    if part:
+        yield part
+
+
+def _cancelled(ids: Iterable[str], places: Mapping[str, Collection[int] | None], cluster: str) -> Iterator[str]:
+    """The words for scancel: 123, or 123_[0-9,12]."""
+    for job in ids:
+        elements = places[f"{job};{cluster}" if cluster else job]
+        if elements is None:
+            yield job
+            continue
+        for part in _lines(text.spans(elements)):
+            yield f"{job}_[{','.join(part)}]"
