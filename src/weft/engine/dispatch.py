@@ -7,12 +7,14 @@
     cancel ─────────┼─> inbox    ──>            tell the dependents      ─┘      │
     shutdown ───────┘                   end:    event, outcome, dependents  <────┘
 
-A future in the inbox says that it has ended; a pair is a verb and its subject. Where submits may come from `anywhere`, the
-thread in which a work has ended takes the outcome over itself, and goes on with what that makes ready, while ours sleeps.
+A future in the inbox says that it has ended; a pair is a verb and its subject. Where submits may come from `anywhere`,
+the thread in which a work has ended takes the outcome over itself, and goes on with what that makes ready, while ours
+sleeps.
 
-Every counter, queue and gate below belongs to that thread alone, so none of them needs a lock, no two decisions can
-cross, and events come in the order in which things happened. What others may do is small: put a message into the
-inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads can compete for.
+Every counter, queue and gate below belongs to that thread alone, or to the one in its place, so none of them needs a
+lock, no two decisions can cross, and events come in the order in which things happened. What others may do is small: put
+a message into the inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads can
+compete for.
 
 Nothing here is recursive: ends go through `_ended`, launches through `_ready`, one at a time.
 """
@@ -92,9 +94,7 @@ class Dispatcher(Actor[Task]):
     def resting(self) -> bool:
         """Whether nothing is under way but waiting for others: a glance from another thread."""
         return self.thread is None or (
-            self._asleep
-            and not (self._works or self._new or self._helper)
-            and self._inbox.empty()
+            self._asleep and not (self._works or self._new or self._helper) and self._inbox.empty()
         )
 
     def _take_over(self, work: Future[Any]) -> None:

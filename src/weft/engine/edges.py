@@ -97,11 +97,10 @@ def conditions_of(
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
     if condition != "value":
         choose(condition, CONDITIONS, "condition")
-    kind = type(dependencies)
-    # The first two are quick, and usual.
-    if kind is list or kind is tuple or not (kind is dict or isinstance(dependencies, Mapping)):
+    # Before the slow look at an abstract class come the usual ones.
+    if type(dependencies) in (list, tuple) or not isinstance(dependencies, (dict, Mapping)):
         return condition
-    for future, each in dependencies.items():  # type: ignore[union-attr]
+    for future, each in dependencies.items():
         if each not in CONDITIONS:
             choose(each, CONDITIONS, f"the condition of dependency {describe(future)}")
     return dict(dependencies)

@@ -38,8 +38,8 @@ class Scheduler(Generic[T]):
             b = scheduler.submit([plot], dependencies=[a])
 
     Args:
-        submit: the user's function. It is always called from one and the same thread, which is not the caller's (but see
-            `anywhere`), so it needs no locking of its own; it should return soon and must return a
+        submit: the user's function. It is always called from one and the same thread (but see `anywhere`), which is
+            not the caller's, so it needs no locking of its own; it should return soon and must return a
             `concurrent.futures.Future`.
         wait_graph: kept as the attribute `wait_graph`, for futures that wait for several tasks of this scheduler;
             default: a new one.

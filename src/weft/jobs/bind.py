@@ -42,7 +42,7 @@ def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         required, most = counted(job.function) or (0, -1)
         given = (*before.args, *args)
         if len(given) <= most:  # as nearly always
-            names = job.function.__code__.co_varnames  # type: ignore[attr-defined]
+            names = job.function.__code__.co_varnames
             return Arguments(given, before.kwargs, before.takes, names[len(given) : required])
     signature = job.metafunc.get_signature()
     if job.elements is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -74,9 +74,14 @@ class Fingerprints:
         args, kwargs = job.arguments.args, job.arguments.kwargs
         if functions is None or not (args or kwargs):
             return functions
+        if PLAIN.issuperset(map(type, args)) and (not kwargs or PLAIN.issuperset(map(type, kwargs.values()))):
+            try:
+                # By far the most common, and many: what Python makes of them, in one go.
+                text = repr((args, kwargs)).encode("utf-8", "surrogatepass")
+                return hashlib.sha256(b"plain %b %b" % (functions, text)).digest()[:SIZE]
+            except ValueError:  # a number with thousands of digits
+                pass
         try:
-            if PLAIN.issuperset(map(type, args)) and (not kwargs or PLAIN.issuperset(map(type, kwargs.values()))):
-                return _plainly(functions, args, kwargs)
             return _Look(self, job).sum(functions, args, dict(kwargs))
         except _UnknownError:
             return None
@@ -95,15 +100,6 @@ class Fingerprints:
             except _UnknownError:
                 self._of_functions[key] = None
         return self._of_functions[key]
-
-
-def _plainly(functions: bytes, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-    """Of arguments that are `PLAIN`, by far the most common, and many: what Python makes of them, in one go."""
-    try:
-        text = repr((args, kwargs))
-    except ValueError:  # a number with thousands of digits
-        raise _UnknownError from None
-    return hashlib.sha256(b"plain %b %b" % (functions, text.encode("utf-8", "surrogatepass"))).digest()[:SIZE]
 
 
 class _Look:

@@ -1,9 +1,9 @@
 """Threads that run one call after the other.
 
-A thread that wakes another one gives the interpreter away, and gets it back by a turn of the kernel's: that takes longer
-than most of what is done here. So short calls are run by one thread, which is awake already, while another one *watches*:
-it looks every millisecond whether they are short indeed, and whether what is in the queue has to wait for a long one;
-then it lends a hand. Long calls are run side by side, a millisecond later than they might be.
+A thread that wakes another one gives the interpreter away, and gets it back by a turn of the kernel's, which takes
+longer than most of what is done here. So short calls are run by one thread, which is awake already, while another one
+*watches*: it looks every millisecond whether they are short indeed, and whether what is in the queue has to wait for a
+long one; then it lends a hand. Long calls are run side by side, a millisecond later than they might be.
 """
 
 from __future__ import annotations
