@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "imports": "costs:imports",
     "workload": "workloads:measure",
     "jobs": "job_graphs:measure",
+    "slurm": "slurm_workloads:measure",
 }
 
 GRACE_S = 3.0
