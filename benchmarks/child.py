@@ -67,7 +67,7 @@ def in_child(measurement: str, limit_s: float, **params: object) -> Outcome:
 def in_words(problem: str) -> str:
     """Say without Python's names what is no error of a contender."""
     if problem.startswith("ModuleNotFoundError: "):
-        return "not installed"
+        return "not installed: " + problem.rpartition("named ")[2].strip("'")
     return problem.removeprefix("CannotError: ")
 
 
