@@ -51,7 +51,7 @@ def map_(medians: Medians) -> Iterator[Finding]:
     if queries is not None and polls is not None:
         told = f"{queries:.0f}, {gap:.2f} s apart" if queries > 1 else f"{queries:.0f}"
         yield Finding(
-            f"map: status queries, polls each {POLL_S:g} s", told, f"<= {polls:.0f}", verdict(queries <= polls)
+            f"map: status queries, polls of {POLL_S:g} s or more", told, f"<= {polls:.0f}", verdict(queries <= polls)
         )
     yield from judged_most(f"map: time, to {BASE}", medians.to_base("weft"), MOST_TO_BASE)
     for peer in ONE_JOB_PER_CALL:

@@ -24,8 +24,8 @@ from pool import Pool, Submits, Task, WithFutures
 
 Open: TypeAlias = Callable[[], AbstractContextManager[Pool]]
 
-POLL_S = 1.0  # how often weft asks the controller; by-hand looks at its folder more often
-LOOK_S = 0.1
+POLL_S = 0.5  # the shortest pause between two polls of weft, where nothing else is asked for
+LOOK_S = 0.1  # how often the folder of results is looked at, by hand
 WALL_TIME = "00:10:00"
 PARTITION = "debug"  # the default one of the cluster
 ELEMENT = Path(__file__).with_name("element.py")
@@ -38,7 +38,7 @@ def weft(tasks_per_job: int | None = None) -> Open:
 
     @contextmanager
     def opened() -> Iterator[Pool]:
-        with SlurmExecutor(poll_interval=POLL_S, **options) as executor:
+        with SlurmExecutor(**options) as executor:
             yield WithFutures(executor, executor.map)
 
     return opened
