@@ -15,6 +15,7 @@ from slurm_calls import put_before
 
 TOOL = Path(__file__).parents[1] / "tools" / "slurm"
 COMMANDS = "WEFT_BENCH_SLURM"  # the environment variable with the folder of Slurm's commands
+MOST_JOBS = 50_000  # that the controller keeps in mind, those that ended in the last minutes included
 LOOK_S = 0.2
 PATIENCE_S = 120.0
 
@@ -29,24 +30,27 @@ def cluster(folder: Path | None) -> Iterator[None]:
 
     It lives in a folder: in a new one, and only as long as it is needed; or in one that is given, where it stays up.
     """
-    with TemporaryDirectory(prefix="weft-slurm-", ignore_cleanup_errors=True) as own:
-        home = folder.absolute() if folder else Path(own) / "cluster"
+    with TemporaryDirectory(prefix="weft-bench-", ignore_cleanup_errors=True) as own:
+        home = folder.absolute() if folder else Path(own, "cluster")
         os.environ["SLURM_CONF"] = str(home / "etc" / "slurm.conf")
+        # Its own one goes away with this process, even by kill -9.
+        until = [] if folder else ["--while", str(os.getpid())]
         try:
             if not is_up():
-                run_tool("up", home)
+                run_tool("up", "--rootless", str(home), *until, f"MaxJobCount={MOST_JOBS}")
             count_commands(Path(own))
             yield
         finally:
             if not folder:
-                run_tool("down", home)
+                run_tool("down", "--rootless", str(home), "--wipe")
 
 
-def run_tool(verb: str, home: Path) -> None:
+def run_tool(*words: str) -> None:
+    """Call tools/slurm, which says on stderr what it does."""
     if not TOOL.exists():
         raise NoClusterError(f"no {TOOL}, which starts a cluster")
-    if subprocess.run([TOOL, verb, "--rootless", home], stdout=sys.stderr, check=False).returncode:
-        raise NoClusterError(f"tools/slurm {verb} --rootless {home} failed: see above")
+    if subprocess.run([sys.executable, TOOL, *words], stdout=subprocess.DEVNULL, check=False).returncode:
+        raise NoClusterError(f"tools/slurm {words[0]} has failed")
 
 
 def is_up() -> bool:
@@ -72,7 +76,10 @@ def count_commands(folder: Path) -> None:
 
 def ask(name: str, *args: str) -> str:
     command = [os.path.join(os.environ[COMMANDS], name), *args]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    if ended.returncode:
+        raise RuntimeError(f"{name}: {ended.stderr.strip()}")
+    return ended.stdout
 
 
 def clean() -> None:
