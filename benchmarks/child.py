@@ -31,6 +31,7 @@ MEASUREMENTS = {
 }
 
 GRACE_S = 3.0
+MOST_TOLD = 1_000  # characters of an error
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def answer(measurement: str, params: dict[str, Any]) -> dict[str, object]:
         return {"numbers": getattr(import_module(module), function)(**params)}
     except Exception as error:
         traceback.print_exc()
-        return {"problem": f"{type(error).__name__}: {error}".partition("\n")[0]}
+        told = " ".join(str(error).split())
+        return {"problem": f"{type(error).__name__}: {told}"[:MOST_TOLD]}
 
 
 if __name__ == "__main__":
