@@ -97,6 +97,9 @@ class Place:
         """How many of its `slots` a job takes."""
         return 1
 
+    #: Whether `submit` may be called by any thread, one at a time: by that in which a job has ended, for the next one.
+    anywhere = False
+
     #: How many cpus it has to share out, where the run is to see to it that jobs together ask for no more.
     slots: int | None = None
 

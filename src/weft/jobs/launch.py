@@ -190,8 +190,9 @@ class _Places:
         for job in jobs:
             place = self.of[job] = self._place(job)
             retries = None if place.retries else job.spec.resources.retries
-            conditions = tuple((id(condition.function), condition.when) for condition in job.conditions)
-            key = (id(job.function), conditions, id(job.spec.env), retries)
+            key: Any = (id(job.function), id(job.spec.env), retries)
+            if job.conditions:
+                key += tuple([(id(condition.function), condition.when) for condition in job.conditions])
             call = alike.get(key)
             if call is None:
                 env = tuple(job.spec.env.items())

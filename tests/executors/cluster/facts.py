@@ -99,6 +99,13 @@ class Bench:
         self._counts[job] = len(order.places)
         return job
 
+    def written(self, text: str, *directives: str, first: str = "#!/bin/sh") -> str:
+        """Submit a script that is written by hand; its variable WEFT_FOLDER is the folder."""
+        script = self.folder / f"{len(os.listdir(self.folder))}.sh"
+        lines = [first, f'#SBATCH --output="{self.folder}/log"', *directives, f'WEFT_FOLDER="{self.folder}"', text]
+        script.write_text("\n".join(lines) + "\n")
+        return self.submitted(Order(f"fact-{self._token}-{script.stem}", str(script), (0,)))
+
     def waiting(self, **rest) -> str:
         """A job whose elements are at the gate."""
         job = self.submit(WAIT, **rest)
@@ -125,15 +132,15 @@ class Bench:
         self.harm.until(holds)
         return found[0]
 
-    def ends(self, job: str) -> dict[int | None, Seen]:
-        """Return when it is over: what became of each element."""
+    def ends(self, job: str, count: int | None = None) -> dict[int | None, Seen]:
+        """Return when it is over: what became of each element, or of so many of which there is a trace."""
         self.harm.until(lambda: not self.system.look([job]))
         found: dict[int | None, Seen] = {}
 
         def holds():
             seen = by_element(self.system.inquire([job]))
             found.update({place: one for (_, place), one in seen.items() if one.phase is Phase.ENDED})
-            return len(found) == self._counts[job]
+            return len(found) == (self._counts[job] if count is None else count)
 
         self.harm.until(holds)
         return found
@@ -170,13 +177,13 @@ def a_job_that_has_ended_is_not_looked_at_any_more(b):
 @fact()
 def an_exit_code_is_told(b):
     end = b.end(b.submit(BAD))
-    assert (end.state, end.exitcode, end.signal) == ("FAILED", 3, None)
+    assert (end.state, end.exitcode, end.signal, end.reason) == ("FAILED", 3, None, "NonZeroExitCode")
 
 
 @fact()
 def a_signal_is_told(b):
     end = b.end(b.submit("kill -9 $$"))
-    assert (end.state, end.exitcode, end.signal) == ("FAILED", None, 9)
+    assert (end.state, end.exitcode, end.signal, end.reason) == ("FAILED", None, 9, "JobLaunchFailure")
 
 
 @fact()
@@ -234,11 +241,41 @@ def a_script_may_be_changed_once_it_is_submitted(b):
     assert b.end(job).state == "COMPLETED"
 
 
-@fact()
+@fact("leftovers_are_killed")
 def what_a_job_leaves_behind_is_killed(b):
     job = b.submit('sleep 1000 & echo $! > "$0/pid"')
     assert b.end(job).state == "COMPLETED"
     assert ended(int(b.lines("pid")[0]))
+
+
+@fact()
+def where_output_cannot_be_written_nothing_runs(b):
+    job = b.written('echo > "$WEFT_FOLDER/ran"', f"#SBATCH --output={b.folder.parent}/no/such/folder")
+    end = b.end(job)
+    assert (end.state, end.exitcode, end.signal, end.reason) == ("FAILED", None, 53, "JobLaunchFailure")
+    assert not b.lines("ran")
+
+
+@fact()
+def where_its_directory_is_gone_it_runs_elsewhere(b):
+    assert b.end(b.written("pwd", "#SBATCH --chdir=/no/such/folder")).state == "COMPLETED"
+    *said, folder = b.lines("log")
+    assert "couldn't chdir" in said[0]
+    assert folder == "/tmp"
+
+
+@fact()
+def an_interpreter_that_is_not_there_is_told_in_the_log(b):
+    end = b.end(b.written("", first="#!/no/such/interpreter"))
+    assert (end.state, end.exitcode) == ("FAILED", 2)
+    assert "bad interpreter(/no/such/interpreter)" in b.lines("log")[0]
+
+
+@fact()
+def a_script_that_names_no_interpreter_fails(b):
+    end = b.end(b.written("", first="#!"))
+    assert (end.state, end.exitcode) == ("FAILED", 8)
+    assert "Exec format error" in b.lines("log")[0]
 
 
 # What waits ---------------------------------------------------------------------------------------------------
@@ -324,6 +361,11 @@ def an_unknown_partition_is_refused_in_its_own_words(b):
 def more_memory_than_any_node_has_is_refused(b):
     with pytest.raises(Refused, match="Requested node configuration is not available"):
         b.submit(GOOD, memory="900TB")
+
+
+@fact()
+def more_cpus_than_any_node_has_wait_for_ever(b):
+    b.waits(b.submit(GOOD, cpus=10_000), "PartitionConfig")
 
 
 @fact()
@@ -440,6 +482,22 @@ def each_way_of_waiting_for_an_end_does_what_it_says(b):
 
 
 @fact()
+def one_element_can_be_waited_for(b):
+    parent = b.submit('[ "$1" != 1 ]', range(2))
+    b.ends(parent)
+    cases = {
+        (f"{parent}_0", "success"): "COMPLETED",
+        (f"{parent}_0", "failure"): "CANCELLED",
+        (f"{parent}_1", "success"): "CANCELLED",
+        (f"{parent}_1", "failure"): "COMPLETED",
+        (f"{parent}_1", "any"): "COMPLETED",
+        (f"{parent}_7", "failure"): "COMPLETED",  # as with a job that nobody knows
+    }
+    jobs = {case: b.submit(GOOD, after=[case]) for case in cases}
+    assert {case: b.end(job).state for case, job in jobs.items()} == cases
+
+
+@fact()
 def of_several_all_are_needed_or_one(b):
     good, bad = b.submit(GOOD), b.submit(BAD)
     b.end(good), b.end(bad)
@@ -469,8 +527,52 @@ def what_waits_is_cancelled_at_once_and_never_runs(b):
     b.waits(job, "JobHeldUser")
     b.system.cancel({job: None})
     end = b.end(job)
-    assert (end.state, end.exitcode, end.signal) == ("CANCELLED", 0, None)
+    assert (end.state, end.exitcode, end.signal, end.reason) == ("CANCELLED", 0, None, "JobHeldUser")
     assert not b.lines("ran")
+
+
+@fact("release")
+def a_waiting_element_that_is_cancelled_by_its_number_leaves_no_trace(b):
+    job = b.submit(GOOD, range(3), options=(("hold", None),))
+    good, bad = (b.submit(GOOD, after=[(job, how)]) for how in ("success", "failure"))
+    each = b.submit(GOOD, range(3), after=[(job, "each")])
+    b.waits(job, "JobHeldUser")
+    b.system.cancel({job: [1]})
+    b.harm.until(lambda: set(b.look(job)) == {(job, 0), (job, 2)})
+    b.harm.release(job)
+    assert {place: end.state for place, end in b.ends(job, 2).items()} == {0: "COMPLETED", 2: "COMPLETED"}
+    # But those that wait for the array know, though none that is submitted now does.
+    assert b.end(b.submit(GOOD, after=[(f"{job}_1", "success")])).state == "COMPLETED"
+    assert (b.end(good).state, b.end(bad).state) == ("CANCELLED", "COMPLETED")
+    assert {place: end.state for place, end in b.ends(each).items()} == {
+        0: "COMPLETED",
+        1: "CANCELLED",
+        2: "COMPLETED",
+    }
+
+
+@fact()
+def the_last_of_them_leaves_the_trace_of_a_job_that_is_no_array(b):
+    job = b.submit(GOOD, range(3), options=(("hold", None),))
+    b.waits(job, "JobHeldUser")
+    b.system.cancel({job: [0, 1, 2]})
+    assert {place: end.state for place, end in b.ends(job, 1).items()} == {None: "CANCELLED"}
+
+
+@fact()
+def an_array_that_waits_is_cancelled_as_a_whole(b):
+    job = b.submit(GOOD, range(3), options=(("hold", None),))
+    b.waits(job, "JobHeldUser")
+    b.system.cancel({job: None})
+    assert {place: end.state for place, end in b.ends(job).items()} == dict.fromkeys(range(3), "CANCELLED")
+
+
+@fact()
+def an_element_of_what_is_no_array_is_nothing(b):
+    job = b.waiting()
+    b.system.cancel({job: [0]})
+    b.harm.sleep(1)
+    b.runs(job)
 
 
 @fact()
@@ -539,7 +641,7 @@ def a_time_limit_ends_it(b):
     job = b.waiting(time=60)
     b.harm.reach_time_limit(job)
     end = b.end(job)
-    assert (end.state, end.signal) == ("TIMEOUT", 15)
+    assert (end.state, end.signal, end.reason) == ("TIMEOUT", 15, "TimeLimit")
     assert any("DUE TO TIME LIMIT" in line for line in b.lines("0.log"))
 
 
@@ -576,10 +678,21 @@ TELL = f'printf "$WEFT_TRY" >> "$0/tries"; {WAIT}; printf e > "$0/gate/arrivals"
 
 @fact("requeue")
 def a_requeued_job_waits_and_runs_again(b):
-    job = b.submit(TELL)
+    job = b.submit(TELL, options=(("requeue", None),))
     b.gate.arrived()
     b.harm.requeue(job)
     runs_again(b, job)
+
+
+@fact("requeue", "hold", "release")
+def one_that_is_held_while_it_runs_does_not_run_again(b):
+    job = b.submit(TELL, options=(("requeue", None),))
+    b.gate.arrived()
+    b.harm.hold(job)
+    b.harm.requeue(job)
+    assert b.waits(job, "JobHeldUser", "JobHeldAdmin").restarts == 1
+    b.harm.release(job)
+    again_at_the_gate(b, job)
 
 
 @fact("preempt")
@@ -602,7 +715,17 @@ def a_job_whose_node_fails_runs_again(b):
 def a_job_that_must_not_run_again_fails_with_its_node(b):
     job = b.waiting(options=(("no-requeue", None),))
     b.harm.node_down(b.harm.node_of(job))
-    assert b.end(job).state == "NODE_FAIL"
+    end = b.end(job)
+    assert (end.state, end.reason) == ("NODE_FAIL", "NodeDown")
+    assert any("DUE TO NODE FAILURE" in line for line in b.lines("0.log"))
+
+
+@fact("lose_node")
+def so_does_it_with_a_node_that_is_lost(b):
+    job = b.waiting(options=(("no-requeue", None),))
+    b.harm.lose_node(b.harm.node_of(job))
+    end = b.end(job)
+    assert (end.state, end.exitcode, end.signal, end.reason) == ("NODE_FAIL", 0, None, "NodeDown")
 
 
 @fact("lose_node")

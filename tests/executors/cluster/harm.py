@@ -20,6 +20,7 @@ class Harm(Protocol):
     capacity: int  #: Elements of one cpu that run at once.
     kill_wait: float  #: Seconds from SIGTERM to SIGKILL.
     invalid_dependents_stay: bool  #: Waiting, where their options say so.
+    leftovers_are_killed: bool  #: With the end of a job's script, whatever they have become.
 
     def until(self, holds: Callable[[], object]) -> None:
         """Return when this holds; fail when it does not within a long time."""
@@ -88,7 +89,7 @@ class Harm(Protocol):
 class FakeHarm:
     """That of a `FakeCluster`."""
 
-    invalid_dependents_stay = True
+    invalid_dependents_stay = leftovers_are_killed = True
 
     def __init__(self, cluster: FakeCluster, clock: VirtualClock, capacity: int) -> None:
         self.cluster = cluster

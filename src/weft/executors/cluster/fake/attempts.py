@@ -98,7 +98,10 @@ class Attempt:
                 if error != log:
                     os.close(error)
         except OSError as problem:
-            self.note(f"slurmstepd: error: execve(): bad interpreter({program.command[0]}): {problem.strerror}")
+            first, *rest = program.command
+            self.note(
+                f"slurmstepd: error: execve(): {f'bad interpreter({first})' if rest else first}: {problem.strerror}"
+            )
             self._over((problem.errno or 1) << 8)
             return
         process.returncode = 0  # somebody else waits for it, and that is meant

@@ -12,15 +12,18 @@ from types import TracebackType
 from typing import Any
 
 from weft.errors import ArgumentError, ChoiceError
-from weft.executors.cluster.fake.directives import OPTIONS, Wants, read_script, script_of
+from weft.executors.cluster.fake.directives import Wants, read_script, read_words
 from weft.executors.cluster.fake.faults import Faults
 from weft.executors.cluster.fake.jobs import HOWS, Edge, Element, Job, gathered
 from weft.executors.cluster.fake.nodes import Node
 from weft.executors.cluster.fake.queue import Rules
 from weft.executors.cluster.fake.site import Site
+from weft.executors.cluster.slurm_options import command_line, refuse_mistakes
+from weft.executors.cluster.slurm_script import script_of
 from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.resources import Resources
+from weft.rundir.place import safe_name
 
 __all__ = ["FakeCluster"]
 
@@ -110,6 +113,7 @@ class FakeCluster(Faults):
             node_timeout=node_timeout,
             longest=math.inf if each.time is None else each.time,
             partitions=tuple(partitions),
+            cpus=each.cpus or 0,
         )
         self.clock = clock or Clock()
         self.most = most
@@ -163,11 +167,12 @@ class FakeCluster(Faults):
     # The questions --------------------------------------------------------------------------------------------
 
     def check(self, sheet: Sheet) -> None:
-        for name, _ in sheet.options:
-            if name.replace("_", "-") not in OPTIONS:
-                raise ChoiceError(
-                    f"FakeCluster has no option {name!r}; options: {', '.join(sorted(OPTIONS)).replace('-', '_')}"
-                )
+        refuse_mistakes(sheet)
+        words = command_line(sheet)
+        try:
+            read_words(words)
+        except Refused as error:
+            raise ChoiceError(f"sbatch does not take {' '.join(words)!r:.200}: {error}") from error
 
     def limits(self) -> Limits:
         self._answer("limits")
@@ -212,9 +217,10 @@ class FakeCluster(Faults):
 
     def find(self, name: str) -> str | None:
         self._answer("find")
+        names = name, safe_name(name)  # by hand, and as a script of weft's has it
         with self._site.lock:
             for job in reversed(self._site.queue.jobs.values()):
-                if job.name == name and self._is_known(job):
+                if job.name in names and self._is_known(job):
                     return job.id
             return None
 
@@ -242,7 +248,7 @@ class FakeCluster(Faults):
             for job, wanted in places.items():
                 known = self._site.queue.jobs.get(job)
                 for element in known.chosen(wanted) if known is not None else ():
-                    self._site.cancel(element, self._site.words(element) if element.attempt else "")
+                    self._site.cancel(element, by_name=wanted is not None)
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -273,11 +279,13 @@ class FakeCluster(Faults):
     def _edges(self, order: Order) -> list[Edge]:
         """What it waits for. A job that the controller does not know, or has forgotten, counts as over and well."""
         edges = []
+        now = self.clock.now()
         for job, how in order.after:
-            number, _, element = job.partition("_")
+            number, _, place = job.partition("_")
             parent = self._site.queue.jobs.get(number)
-            if parent is not None and self._site.queue.knows(parent, self.clock.now()):
-                edges.append(Edge(parent, how, int(element) if element else None))
+            named = parent.chosen([int(place)] if place else None) if parent is not None else []
+            if parent is not None and any(self._site.queue.remembers(element, now) for element in named):
+                edges.append(Edge(parent, how, int(place) if place else None))
             elif order.any:
                 return []  # one is enough
         return edges
@@ -314,7 +322,7 @@ class FakeCluster(Faults):
         age = self.clock.now() - element.ended
         if age < LATE:
             return None
-        return (Phase.RUNNING, "RUNNING", "") if age < RIGHT else (Phase.ENDED, element.state, "")
+        return (Phase.PENDING, "PENDING", "") if age < RIGHT else (Phase.ENDED, element.state, "")
 
     def __reduce__(self) -> Any:
         raise TypeError("a FakeCluster cannot travel to another process; make one there")

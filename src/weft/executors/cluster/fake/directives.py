@@ -1,21 +1,18 @@
-"""What a script asks for: its ``#SBATCH`` lines, read as ``sbatch`` reads them; and the script for a sheet."""
+"""What a script asks for: its ``#SBATCH`` lines, read as ``sbatch`` reads them."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import shlex
 import signal
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from weft.errors import UserError
-from weft.executors.cluster.slurm_script import proven
-from weft.executors.cluster.system import Refused, Sheet
+from weft.executors.cluster.system import Refused
 from weft.resources import Resources
 
-__all__ = ["OPTIONS", "Wants", "read_script", "script_of"]
+__all__ = ["Wants", "read_script", "read_words"]
 
 #: The options of ``sbatch`` that mean something here, with their short forms.
 MEANT = {
@@ -54,6 +51,7 @@ FLAGS = {"hold", "no-requeue", "oversubscribe", "parsable", "quiet", "requeue"}
 #: Those that may stand alone, or have a value after an equals sign.
 EITHER = {"exclusive", "nice"}
 
+HELP = 'Try "sbatch --help" for more information'
 OPTIONS = {**MEANT, **IGNORED}
 _LONG = {short: name for name, short in OPTIONS.items() if short}
 
@@ -88,51 +86,63 @@ class Wants(NamedTuple):
 def read_script(text: str) -> Wants:
     """What a script asks for; raises Refused with what ``sbatch`` says."""
     first, *lines = text.split("\n")
-    if not first.startswith("#!") or not first[2:].strip():
+    if not first.startswith("#!"):
         raise Refused(
             "sbatch: error: This does not look like a batch script.  The first\n"
             "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
             "sbatch: error: For instance: #!/bin/sh"
         )
-    given: dict[str, str] = {}
+    words: list[str] = []
     for line in lines:
         if line.startswith("#SBATCH"):
-            given.update(_options(line[len("#SBATCH") :]))
+            words += _words(line[len("#SBATCH") :])
         elif line.strip() and not line.lstrip().startswith("#"):
             break  # the script proper; what comes later is a comment
-    try:
-        return _wants(tuple(first[2:].strip().split(None, 1)), given)
-    except (ValueError, KeyError, UserError) as error:
-        raise Refused(f"sbatch: error: {error}") from error
+    return read_words(words, tuple(first[2:].strip().split(None, 1)))
 
 
-def _wants(interpreter: tuple[str, ...], given: dict[str, str]) -> Wants:
-    cpus = int(given.get("cpus-per-task", 1)) * int(given.get("ntasks", 1))
-    throttle = re.search(r"%(\d+)$", given.get("array", ""))
+def read_words(words: Iterable[str], interpreter: tuple[str, ...] = ()) -> Wants:
+    """What the words of a command line ask for; the last of several counts. Raises Refused."""
+    given = dict(_options(iter(words)))
+
+    def read(name: str, reader: Callable[[str], Any], default: Any = None) -> Any:
+        if name not in given:
+            return default
+        try:
+            return reader(given[name])
+        except (ValueError, KeyError, UserError) as error:
+            if reader is int:
+                text = f'Invalid numeric value "{given[name]}" for --{name}.'
+            else:
+                text = f"Invalid --{name} specification"
+            raise Refused(f"sbatch: error: {text}") from error
+
+    cpus = read("cpus-per-task", int, 1) * read("ntasks", int, 1)
     return Wants(
         interpreter,
         name=given.get("job-name", ""),
         array="array" in given,
-        throttle=int(throttle[1]) if throttle else None,
+        throttle=read("array", _throttle),
         cpus=cpus,
-        gpus=_gpus(given),
-        memory=_bytes(given["mem"]) if "mem" in given else _bytes(given.get("mem-per-cpu", "0")) * cpus,
-        time=_minutes(given["time"]) if "time" in given else None,
-        warning=_warning(given["signal"]) if "signal" in given else None,
+        gpus=max(
+            read("gres", _gres, 0), *(read(name, _gpus, 0) for name in ("gpus", "gpus-per-node", "gpus-per-task"))
+        ),
+        memory=read("mem", _bytes) or read("mem-per-cpu", _bytes, 0) * cpus,
+        time=read("time", _minutes),
+        warning=read("signal", _warning),
         partition=given.get("partition", ""),
         output=given.get("output", ""),
         error=given.get("error", ""),
         append=given.get("open-mode", "").startswith("a"),
         directory=given.get("chdir", ""),
-        requeue=given["requeue"] != "no" if "requeue" in given else None,
+        requeue=read("requeue", lambda text: text != "no"),
         hold="hold" in given,
-        kill_invalid=given["kill-on-invalid-dep"].startswith("y") if "kill-on-invalid-dep" in given else None,
+        kill_invalid=read("kill-on-invalid-dep", lambda text: text.startswith("y")),
     )
 
 
-def _options(line: str) -> Iterator[tuple[str, str]]:
-    """Names and values in one line; the last of several counts."""
-    words = iter(_words(line))
+def _options(words: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """Names and values."""
     for word in words:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
@@ -140,35 +150,40 @@ def _options(line: str) -> Iterator[tuple[str, str]]:
             name, value = _LONG.get(word[1], word[1]), word[2:].removeprefix("=")
             equals = value
         else:
-            raise Refused(f"sbatch: error: Invalid argument: {word}")
+            raise Refused(f"sbatch: error: Invalid directive found in batch script: {word}")
         if name not in OPTIONS:
-            raise Refused(f"sbatch: unrecognized option '{word}'")
+            raise Refused(f"sbatch: unrecognized option '{word}'\n{HELP}")
         if name not in FLAGS and name not in EITHER and not equals:
             try:
                 value = next(words)
             except StopIteration:
-                raise Refused(f"sbatch: option '{word}' requires an argument") from None
+                raise Refused(f"sbatch: option '{word}' requires an argument\n{HELP}") from None
         yield ("requeue", "no") if name == "no-requeue" else (name, value)
 
 
 def _words(line: str) -> Iterator[str]:
+    """The words of a line. A backslash takes the meaning from any character, in quotes of either kind too."""
     for word in _WORD.findall(line):
         if word.startswith("#"):
             return
-        yield _QUOTED.sub(_unquoted, word)
+        yield _unquoted(word)
 
 
-_WORD = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'])+""")
-_QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'([^']*)'""")
+_WORD = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\\.|[^\s"'\\])+""")
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    if match[1] is None:
-        return match[2]
-    try:
-        return str(json.loads(match[0], strict=False))
-    except ValueError:
-        return match[1]
+def _unquoted(word: str) -> str:
+    found, quote, escaped = "", "", False
+    for character in word:
+        if escaped:
+            found, escaped = found + character, False
+        elif character == "\\":
+            escaped = True
+        elif character == quote or (not quote and character in "\"'"):
+            quote = "" if quote else character
+        else:
+            found += character
+    return found
 
 
 # Values -----------------------------------------------------------------------------------------------------
@@ -190,14 +205,22 @@ def _minutes(text: str) -> float | None:
     return 60.0 * math.ceil(seconds / 60)
 
 
-def _gpus(given: dict[str, str]) -> int:
-    for name in ("gpus", "gpus-per-node", "gpus-per-task", "gres"):
-        kind, _, count = given.get(name, "").rpartition(":")
-        if name == "gres" and not (kind or count).startswith("gpu"):
-            continue
-        if count:
-            return int(count) if count.isdecimal() else 1
-    return 0
+def _throttle(text: str) -> int | None:
+    _, percent, throttle = text.partition("%")
+    return int(throttle) if percent else None
+
+
+def _gpus(text: str) -> int:
+    """Of ``2`` or ``a100:2``."""
+    return int(text.rpartition(":")[2])
+
+
+def _gres(text: str) -> int:
+    """How many gpus: of ``gpu``, ``gpu:2`` or ``gpu:a100:2``, or of something else."""
+    if text.partition(":")[0] != "gpu":
+        return 0
+    count = text.rpartition(":")[2]
+    return int(count) if count.isdecimal() else 1
 
 
 def _warning(text: str) -> tuple[int, float] | None:
@@ -208,62 +231,3 @@ def _warning(text: str) -> tuple[int, float] | None:
     name = match[2].upper()
     number = int(name) if name.isdecimal() else signal.Signals["SIG" + name.removeprefix("SIG")]
     return (int(number), float(match[3] or 60)) if "B" in (match[1] or "") else None
-
-
-# Scripts ----------------------------------------------------------------------------------------------------
-
-
-def script_of(sheet: Sheet) -> str:
-    """The text of the script for a sheet."""
-    array = len(sheet.places) > 1
-    place = '"$SLURM_ARRAY_TASK_ID"' if array else str(sheet.places[0])
-    asked: list[tuple[str, object]] = [("job-name", sheet.name)]
-    if array:
-        throttle = f"%{sheet.throttle}" if sheet.throttle else ""
-        asked.append(("array", _listed(sheet) + throttle))
-    before, found, after = sheet.log.replace("%", "%%").rpartition("{place}")
-    asked.append(("output", before + ("%a" if array else place) * bool(found) + after))
-    asked.append(("chdir", sheet.directory))
-    resources = sheet.resources
-    if resources.cpus is not None:
-        asked.append(("cpus-per-task", resources.cpus))
-    if resources.gpus:
-        asked.append(("gpus", resources.gpus))
-    if resources.memory is not None:
-        asked.append(("mem", f"{math.ceil(resources.memory / 1024**2)}M"))
-    if resources.time is not None:
-        asked.append(("time", math.ceil(resources.time / 60)))
-    asked += [(name.replace("_", "-"), value) for name, value in sheet.options if value is not False]
-    directives = [line for line in sheet.setup if line.startswith("#SBATCH")]
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *(f"#SBATCH --{name}" + _value(value) for name, value in asked),
-            *directives,
-            "export WEFT_TRY=${SLURM_RESTART_COUNT:-0}",
-            *(f"export {name}={shlex.quote(value)}" for name, value in sheet.env),
-            *(line for line in sheet.setup if line not in directives),
-            *_run(sheet, place),
-            "",
-        ]
-    )
-
-
-def _listed(sheet: Sheet) -> str:
-    places = sheet.places
-    if isinstance(places, range) and places.step == 1:
-        return f"{places[0]}-{places[-1]}"
-    return ",".join(map(str, places))
-
-
-def _quoted(text: str) -> str:
-    return text if re.fullmatch(r"[\w.,:=%/+@\[\]-]+", text) else json.dumps(text, ensure_ascii=False)
-
-
-def _run(sheet: Sheet, place: str) -> list[str]:
-    command = f"{shlex.join(sheet.command)} {place}"
-    return proven(command, sheet.proof, place) if sheet.proof else [f"exec {command}"]
-
-
-def _value(value: object) -> str:
-    return "" if value is None or value is True else f"={_quoted(str(value))}"

@@ -119,10 +119,12 @@ class Faults:
     # Elements -------------------------------------------------------------------------------------------------
 
     def hold(self, job: str, place: int | None = None, reason: str = "JobHeldUser") -> None:
-        """Those of these that wait do not start before `release`."""
+        """Those of these that wait do not start before `release`; nor, a further time, those that run."""
         with self._site.lock:
-            for element in self._elements(job, place, state="PENDING"):
+            for element in self._elements(job, place):
                 element.held = reason
+                if _is_one(job, place):
+                    element.job.split(element, self._site.number)
 
     def release(self, job: str, place: int | None = None) -> None:
         """Let them start, also those whose launch had failed."""
@@ -135,13 +137,14 @@ class Faults:
         """Somebody else cancels them."""
         with self._site.lock:
             for element in self._elements(job, place):
-                self._site.cancel(element, self._site.words(element) if element.attempt else "")
+                self._site.cancel(element, by_name=_is_one(job, place))
 
     def requeue(self, job: str, place: int | None = None) -> None:
-        """Those that run are stopped, and wait until they are run again."""
+        """Those that run are stopped, and wait until they are run again; not those that must not be."""
         with self._site.lock:
             for element in self._elements(job, place, state="RUNNING"):
-                self._site.stop(element, self._site.again(), self._site.words(element, "DUE TO JOB REQUEUE"))
+                if self._site.queue.may_run_again(element.job):
+                    self._site.stop(element, self._site.again(), "DUE TO JOB REQUEUE")
 
     def preempt(self, job: str, place: int | None = None, *, mode: Literal["requeue", "cancel"] = "requeue") -> None:
         """Something more urgent takes their place.
@@ -157,7 +160,7 @@ class Faults:
             for element in self._elements(job, place, state="RUNNING"):
                 again = mode == "requeue" and self._site.queue.may_run_again(element.job)
                 fate = self._site.again() if again else Fate("PREEMPTED")
-                self._site.stop(element, fate, self._site.words(element, "DUE TO PREEMPTION"))
+                self._site.stop(element, fate, "DUE TO PREEMPTION")
 
     def out_of_memory(self, job: str, place: int | None = None, *, by: Literal["cgroup", "polling"] = "cgroup") -> None:
         """Those that run are killed for want of memory.
@@ -185,7 +188,7 @@ class Faults:
                         f"slurmstepd: error: {step} exceeded memory limit ({most + 4096} > {most}), being killed\n"
                         "slurmstepd: error: Exceeded job memory limit"
                     )
-                self._site.stop(element, fate, note, at_once=True)
+                self._site.stop(element, fate, None if by == "cgroup" else "", at_once=note)
 
     def kill(self, job: str, place: int | None = None, number: int = signal.SIGKILL) -> None:
         """Somebody sends a signal to the processes of those that run; the cluster knows nothing of it."""
@@ -280,3 +283,8 @@ class Faults:
         if name not in self._site.nodes:
             raise ChoiceError(f"the fake cluster has no node {name!r}; nodes: {', '.join(self._site.nodes)}")
         return self._site.nodes[name]
+
+
+def _is_one(job: str, place: int | None) -> bool:
+    """Whether an element is meant, and not a job."""
+    return place is not None or "_" in job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,14 +32,14 @@ class Element:
     """One element of an array, or a job that is none."""
 
     __slots__ = (
-        *("attempt", "by_dependency", "ended", "exitcode", "fate", "forgotten", "held", "job", "later", "overlooked"),
-        *("place", "raw", "reason", "restarts", "signal", "state"),
+        *("attempt", "by_dependency", "ended", "exitcode", "fate", "forgotten", "held", "job", "later", "nameless"),
+        *("overlooked", "place", "raw", "reason", "restarts", "signal", "state"),
     )
 
     def __init__(self, job: Job, place: int) -> None:
         self.job = job
         self.place = place
-        self.raw = ""  # an id of its own, once it has been started
+        self.raw = ""  # an id, once it has a record of its own, which comes with its start
         self.state = "PENDING"
         self.reason = ""  # of one that has ended; why one waits is found out when somebody asks
         self.held = ""  # why it must not start
@@ -51,6 +51,7 @@ class Element:
         self.exitcode: int | None = None
         self.signal: int | None = None
         self.by_dependency = False  # it was cancelled since what it waits for cannot come
+        self.nameless = False  # its record is that of the array, with no number
         self.overlooked = 0  # so many times it is not told of
         self.forgotten = 0  # 1: by the controller, 2: by the records too
 
@@ -71,17 +72,14 @@ class Edge(NamedTuple):
     def answer(self, place: int) -> bool | None:
         """Whether an element may start for all of this; None: it is not known yet."""
         parent = self.parent
-        follows = self.how == "each" and parent.array
-        if follows or self.place is not None:
-            element = parent.elements.get(place if self.place is None else self.place)
-            if element is None:
-                return True  # as with a job that nobody knows
-            if element.ended is None:
-                return None
-            return self.how == "any" or (element.state == "COMPLETED") == (self.how != "failure")
-        if parent.left:
-            return None
-        return self.how == "any" or (parent.bad == 0) == (self.how != "failure")
+        one = place if self.how == "each" and parent.array else self.place
+        if one is None:
+            over, good = not parent.left, not parent.bad
+        elif (element := parent.elements.get(one)) is not None:
+            over, good = element.ended is not None, element.state == "COMPLETED"
+        else:
+            return True  # as with a job that nobody knows
+        return (self.how == "any" or good == (self.how != "failure")) if over else None
 
 
 class Job:
@@ -127,7 +125,7 @@ class Job:
         self.kill_invalid = kill_invalid
         self.elements = {place: Element(self, place) for place in places}
         self.waiting = dict(self.elements)  # in order
-        self.unsplit = len(places)  # of them, those that have no id of their own yet
+        self.unsplit = len(places)  # of them, those that share the record of the array
         self.running = 0
         self.left = len(places)  # that have not ended
         self.bad = 0  # that have ended, and not well
@@ -147,6 +145,12 @@ class Job:
         """It is in the queue once more, at its old place."""
         self.waiting[element.place] = element
         self.waiting = {place: self.waiting[place] for place in self.elements if place in self.waiting}
+
+    def split(self, element: Element, number: Callable[[], int]) -> None:
+        """Give one a record, and an id, of its own; the last that has none keeps those of the array."""
+        if not element.raw:
+            element.raw = self.id if self.unsplit == 1 else str(number())
+            self.unsplit -= 1
 
     def chosen(self, places: Iterable[int] | None) -> list[Element]:
         """These elements, of those that there are; all for None. What is no array has no elements."""
@@ -184,11 +188,18 @@ class Job:
         wants = self.wants
         environ = {name: value for name, value in self.environ.items() if not name.startswith(("SLURM_", "SLURMD_"))}
         environ |= {
+            "SLURM_CLUSTER_NAME": "fake",
             "SLURM_CPUS_ON_NODE": str(wants.cpus),
             "SLURM_JOBID": element.raw,
             "SLURM_JOB_ID": element.raw,
             "SLURM_JOB_NAME": self.name,
             "SLURM_JOB_NODELIST": node,
+            "SLURM_JOB_NUM_NODES": "1",
+            "SLURM_LOCALID": "0",
+            "SLURM_NNODES": "1",
+            "SLURM_NODEID": "0",
+            "SLURM_NODELIST": node,
+            "SLURM_PROCID": "0",
             "SLURM_SUBMIT_DIR": self.submitted_in,
             "SLURMD_NODENAME": node,
         }
@@ -199,6 +210,7 @@ class Job:
                 "SLURM_ARRAY_TASK_ID": str(element.place),
                 "SLURM_ARRAY_TASK_MAX": str(max(self.elements)),
                 "SLURM_ARRAY_TASK_MIN": str(min(self.elements)),
+                "SLURM_ARRAY_TASK_STEP": "1",
             }
         if wants.cpus > 1:
             environ["SLURM_CPUS_PER_TASK"] = str(wants.cpus)
@@ -211,15 +223,18 @@ class Job:
 
 def gathered(told: Iterable[tuple[Element, Phase, str, str]]) -> list[Seen]:
     """Elements with the phase, state and reason that are told of each: one `Seen` for all of a job that are alike."""
-    alike: dict[tuple[object, ...], tuple[Job, Seen, list[int]]] = {}
+    alike: dict[tuple[object, ...], tuple[Seen, list[int] | None]] = {}
     for element, phase, state, reason in told:
         job = element.job
         end = (element.exitcode, element.signal) if phase is Phase.ENDED else (None, None)
-        key = (job.id, state, reason, element.restarts, *end)
+        key = (job.id, state, reason, element.restarts, element.nameless, *end)
         if key not in alike:
-            alike[key] = job, Seen(job.id, None, phase, state, reason, element.restarts, *end), []
-        alike[key][2].append(element.place)
-    return [seen._replace(places=_short(places)) if job.array else seen for job, seen, places in alike.values()]
+            seen = Seen(job.id, None, phase, state, reason, element.restarts, *end)
+            alike[key] = seen, [] if job.array and not element.nameless else None
+        places = alike[key][1]
+        if places is not None:
+            places.append(element.place)
+    return [seen if places is None else seen._replace(places=_short(places)) for seen, places in alike.values()]
 
 
 def _short(places: list[int]) -> Sequence[int]:

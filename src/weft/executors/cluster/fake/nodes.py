@@ -24,8 +24,8 @@ class Node:
         self._free = list(amounts)
 
     def could_run(self, wants: Wants) -> bool:
-        """Whether it has as much at all."""
-        return all(map(operator.ge, self.amounts, wants.amounts))
+        """Whether it has as much memory and as many gpus at all. Who wants more cpus waits for ever."""
+        return all(map(operator.ge, self.amounts[1:], wants.amounts[1:]))
 
     def can_run(self, wants: Wants) -> bool:
         """Whether it has as much now."""

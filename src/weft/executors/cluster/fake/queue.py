@@ -28,6 +28,7 @@ class Rules(NamedTuple):
     node_timeout: float  #: until a node that does not answer counts as down (SlurmdTimeout)
     longest: float  #: a job may ask for (MaxTime)
     partitions: tuple[str, ...]
+    cpus: int  #: of a node
 
 
 class Queue:
@@ -75,6 +76,19 @@ class Queue:
         element.job.left -= 1
         element.job.bad += fate.state != "COMPLETED"
         self._leave(element)
+
+    def cancel(self, element: Element, now: float, *, by_name: bool) -> None:
+        """Cancel one that waits. It still says why it waited.
+
+        One that is taken out of an array by its name leaves no trace, unless it has a record of its own; and where
+        nothing is left in the record of the array, that has no number any more.
+        """
+        job = element.job
+        if by_name and job.array and not element.raw:
+            job.unsplit -= 1
+            element.nameless = job.unsplit == 0
+            element.forgotten = 0 if element.nameless else 2
+        self.end(element, Fate("CANCELLED", self.reason(element, now), (0, None)), now)
 
     def launch_failed(self, element: Element) -> None:
         """It should have been started, and could not."""
@@ -124,7 +138,7 @@ class Queue:
         wants = job.wants
         if (wants.partition or self.rules.partitions[0]) in self.partitions_down:
             return "PartitionDown"
-        if (wants.time or 0) > self.rules.longest:
+        if (wants.time or 0) > self.rules.longest or wants.cpus > self.rules.cpus:
             return "PartitionConfig"
         if wants.throttle and job.running >= wants.throttle:
             return "JobArrayTaskLimit"

@@ -61,6 +61,7 @@ class Site:
             self._folder = Path(tempfile.mkdtemp(prefix="weft-fake-"))
         path = self._folder / f"{number}.sh"
         path.write_bytes(text)
+        path.chmod(0o700)  # for one that names no interpreter, of which the system has something to say
         return path
 
     def add(self, job: Job) -> None:
@@ -79,22 +80,22 @@ class Site:
 
     # Ends -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, element: Element, note: str = "") -> None:
-        """Have it end, wherever it stands."""
+    def cancel(self, element: Element, *, by_name: bool) -> None:
+        """Have it end, wherever it stands; `by_name`: it was meant alone, and not its array as a whole."""
         if element.state == "PENDING":
-            self.queue.end(element, Fate("CANCELLED", status=(0, None)), self.clock.now())
+            self.queue.cancel(element, self.clock.now(), by_name=by_name)
             self.changed.notify_all()
         else:
-            self.stop(element, Fate("CANCELLED"), note)
+            self.stop(element, Fate("CANCELLED"))
 
-    def stop(self, element: Element, fate: Fate, note: str = "", *, at_once: bool = False) -> None:
+    def stop(self, element: Element, fate: Fate, why: str | None = "", *, at_once: str = "") -> None:
         """Have the process of one that runs end, and this become of it then.
 
         Args:
             element: nothing happens where it does not run, or is being ended already.
             fate: what becomes of it.
-            note: why, for its log.
-            at_once: with SIGKILL.
+            why: for a line in its log; None: no line.
+            at_once: it is killed without being asked; and other lines for its log.
         """
         attempt = element.attempt
         if attempt is None or element.fate is not None:
@@ -102,8 +103,10 @@ class Site:
         element.fate = fate
         element.state = "COMPLETING"
         if not attempt.node.silent:  # which would not hear of it
-            if note:
-                attempt.note(note)
+            if at_once:
+                attempt.note(at_once)
+            if why is not None:
+                attempt.note(self._words(element, why))
             if at_once:
                 attempt.signal(signal.SIGKILL)
             else:
@@ -127,16 +130,16 @@ class Site:
             if element is None:
                 continue
             if kill:
-                attempt.note(self.words(element, "DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS"))
+                attempt.note(self._words(element, "DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS"))
                 attempt.end(self.clock.now() + self.rules.kill_wait)
             else:
                 self.vacate(attempt)
-            failed = Fate("NODE_FAIL", "NodeDown", (0, None))
+            failed = Fate("NODE_FAIL", "NodeDown", (0, None))  # nobody there could tell how it ended
             again = self.queue.may_run_again(element.job)
             self._release(attempt, element, element.fate or (self.again() if again else failed))
         self.changed.notify_all()
 
-    def words(self, element: Element, why: str = "") -> str:
+    def _words(self, element: Element, why: str) -> str:
         """What the log of one that is being ended says."""
         assert element.attempt is not None
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
@@ -230,7 +233,7 @@ class Site:
             if element is None or element.fate is not None or attempt.node.silent:
                 continue
             if now >= attempt.limit_at:
-                self.stop(element, Fate("TIMEOUT", "TimeLimit"), self.words(element, "DUE TO TIME LIMIT"))
+                self.stop(element, Fate("TIMEOUT", "TimeLimit"), "DUE TO TIME LIMIT")
             elif now >= attempt.warn_at:
                 attempt.warn_at = math.inf
                 assert element.job.wants.warning is not None
@@ -253,9 +256,7 @@ class Site:
 
     def _start(self, element: Element, node: Node, now: float) -> Callable[[], None]:
         job, wants = element.job, element.job.wants
-        if not element.raw:
-            element.raw = job.id if job.unsplit == 1 else str(self.number())
-            job.unsplit -= 1
+        job.split(element, self.number)
         node.take(wants)
         self.queue.started(element)
         element.attempt = attempt = Attempt(element, node, self.lock, self._process_ended)
@@ -313,8 +314,7 @@ class Site:
 def _fate(exitcode: int | None, number: int | None) -> Fate:
     """What becomes of an element by itself, by how its process ended."""
     if number is not None:
-        text = signal.strsignal(number) if number < signal.NSIG else None
-        return Fate("FAILED", f"RaisedSignal:{number}({text or number})")
+        return Fate("FAILED", "JobLaunchFailure")  # in the words of this release; later ones name the signal
     return Fate("FAILED", "NonZeroExitCode") if exitcode else Fate("COMPLETED")
 
 
