@@ -249,7 +249,7 @@ def test_the_script_ends_and_its_jobs_do_not(slurm, tmp_path, weft):
     run = Run.load("-1")
     assert set(run.ids) == {"first", "second", "third"}
     said = weft("status", "-1")
-    assert re.search(rf"first +running +[\d.]+s +{run.ids['first']}\n    slurm: RUNNING", said)
+    assert re.search(rf"first +running +[\d.]+s +{run.ids['first']}\n", said)
     assert re.search(rf"second +wanted +{run.ids['second']}\n    slurm: PENDING \(Dependency\)", said)
     assert weft("logs", "-1", "first") == "begun\n"
     assert "no runs that are over" in weft("clean", "--older", "0", "--commit")
