@@ -595,7 +595,7 @@ def test_a_missing_command_is_told_before_anything_starts(monkeypatch, tmp_path)
 def test_options_are_read_before_anything_starts(cluster):
     with pytest.raises(TypeError, match="has no option 'partitoin'; did you mean 'partition'"):
         schedule(make("a"), backend=cluster, partitoin="debug")
-    with pytest.raises(ChoiceError, match="a: .*colour"):
+    with pytest.raises(ChoiceError, match=r"a: .*colour"):
         schedule(make("a", settings={"colour": "blue"}), backend=cluster)
     assert cluster.calls["submit"] == 0
 
