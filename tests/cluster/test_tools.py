@@ -1,5 +1,6 @@
 """``tools/slurm``: up, down and what is in between; and that nothing is left, reachable or shared."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -53,6 +54,13 @@ def listeners(pids) -> set[tuple[str, int]]:
     """Where these processes listen."""
     opened = {name for pid in pids for name in open_files(pid)}
     return {(address, port) for address, port, inode in network.listeners() if f"socket:[{inode}]" in opened}
+
+
+def scripts_of(job, folder) -> list[int]:
+    """The processes of a job, once they are there: its script, and the one that this runs."""
+    slurm = Slurm(folder)
+    assert eventually(lambda: len(slurm.pids(job)) == 2)
+    return slurm.pids(job)
 
 
 # Up and down
@@ -181,6 +189,7 @@ def test_two_side_by_side_do_not_meet(folder):
         assert squeue(folders[1], "-h") == ""
         assert not listeners(daemons(folders[0]).values()) & listeners(daemons(folders[1]).values())
         tool("down", "--wipe", "--rootless", folders[0])
+        tool("down", "--wipe", "--rootless", folder)  # they are below it, and not of it
         job = other.sbatch("true")
         assert other.comes_to(job, "COMPLETED")
     finally:
@@ -244,6 +253,25 @@ def test_a_cluster_goes_away_with_its_owner_even_by_kill_9(folder):
     assert eventually(lambda: not folder.exists())
 
 
+def test_a_cluster_whose_folder_is_removed_can_still_be_taken_down(folder):
+    up(folder)
+    pids = [*daemons(folder).values(), *scripts_of(Slurm(folder).sbatch("sleep 1000"), folder)]
+    shutil.rmtree(folder)
+    assert len([pid for pid in pids if is_alive(pid)]) == 8  # six daemons, a script, sleep
+    tool("down", "--wipe", "--rootless", folder)
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_an_owner_takes_even_a_cluster_without_a_folder_with_it(folder):
+    owner = subprocess.Popen(["sleep", "1000"])
+    up(folder, "--while", owner.pid)
+    pids = [pid for name, pid in daemons(folder).items() if name != "owner"]
+    shutil.rmtree(folder)
+    owner.kill()
+    owner.wait()
+    assert all(ended(pid) for pid in pids)
+
+
 def test_an_owner_that_is_gone_is_no_owner(folder):
     gone = subprocess.Popen(["true"])
     gone.wait()
@@ -279,7 +307,9 @@ def machine(folder):
 
     if subprocess.run(["unshare", "--mount", "--uts", "--net", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no namespaces here")
-    return run
+    yield run
+    with contextlib.suppress(OSError):  # it is somebody's cluster, then
+        os.rmdir("/var/lib/weft-slurm")
 
 
 def test_a_cluster_for_everybody(machine):

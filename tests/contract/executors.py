@@ -72,6 +72,7 @@ class Candidate:
     lacks: frozenset[Not] = frozenset()
     death: str = "WorkerDied"
     slow: bool = False  # left out by `make unit`
+    prompt: float = 0.5  # seconds in which a small task is done, if a worker is there
 
     def missing(self, promises: Iterable[str]) -> list[Not]:
         return [lack for lack in sorted(self.lacks, key=lambda lack: lack.promise) if lack.promise in promises]
@@ -118,15 +119,16 @@ def weft_executor(name: str, **fixed: Any) -> Callable[..., Executor]:
 
 def fake_cluster(max_workers: int, **options: Any) -> Executor:
     """A cluster of one node with as many cpus as there are to be workers; folder and cluster go with the executor."""
-    from tempfile import TemporaryDirectory
+    from shutil import rmtree
+    from tempfile import mkdtemp
+    from weakref import finalize
 
     from weft.executors import ClusterExecutor, FakeCluster
 
-    folder = TemporaryDirectory(prefix="weft-contract-")
+    folder = mkdtemp(prefix="weft-contract-")
     system = FakeCluster(nodes=1, cpus=max_workers)
-    executor: Any = ClusterExecutor(system, poll_interval=0.1, directory=os.path.join(folder.name, "x"), **options)
-    executor.folder = folder
-    return executor  # type: ignore[no-any-return]
+    finalize(system, rmtree, folder, ignore_errors=True)
+    return ClusterExecutor(system, poll_interval=0.1, directory=os.path.join(folder, "x"), **options)
 
 
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
@@ -177,7 +179,7 @@ CANDIDATES = [
         slow=True,
     ),
     Candidate("local-forkserver", weft_executor("LocalExecutor", start="forkserver")),
-    Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True),
+    Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True, prompt=10),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(
         "local-fork",

@@ -216,7 +216,7 @@ def test_a_script_says_what_is_asked_for_and_can_be_read(cluster):
     for line in (
         r"#SBATCH --array=0-2%2",
         r"#SBATCH --cpus-per-task=2",
-        r"#SBATCH --time=2",
+        r"#SBATCH --time=00:02:00",
         r"#SBATCH --partition=debug",
         r"#SBATCH --exclusive$",
         r"#SBATCH --comment=mine",
@@ -292,11 +292,14 @@ def noop2(i):
 def test_element_follows_element_and_only_its_own(cluster):
     a = job(name="a", array=3)(lambda i: 1 / (i - 1))
     b = job(name="b", array=3)(lambda i: i).after(a, each=True)
-    run = schedule(b, backend=cluster)
+    alone = [job(name=f"only {i}", array=3)(noop2).after(a, each=True).ensure(lambda j, i=i: j != i) for i in (1, 2)]
+    run = schedule(b, *alone, backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
     assert run.elements(a) == {0: State.SUCCEEDED, 1: State.FAILED, 2: State.SUCCEEDED}
     assert run.elements(b) == {0: State.SUCCEEDED, 1: State.UNREACHABLE, 2: State.SUCCEEDED}
-    assert named(run) == {"a": State.FAILED, "b": State.UNREACHABLE}
+    assert [named(run)[name] for name in ("a", "b")] == [State.FAILED, State.UNREACHABLE]
+    assert run.elements(alone[0])[1] is State.UNREACHABLE
+    assert run.elements(alone[1])[2] is State.FAILED  # it ran, and its postcondition does not hold
 
 
 def test_an_array_that_is_too_large_is_submitted_in_parts(cluster, tmp_path):
@@ -395,7 +398,7 @@ def test_a_job_that_dies_is_told_with_how_and_with_its_last_words(cluster):
         assert (died.job_id, died.signal) == (run.ids[a], "SIGKILL")
         assert "famous last words" in died.stderr
     assert run.log(a).startswith("famous last words\n")
-    assert "weft: JobDied: a failed: its job" in run.log(a)
+    assert f"weft: JobDied: a failed in job {run.ids[a]}: it was killed by SIGKILL" in run.log(a)
 
 
 def test_a_process_that_ends_by_itself_does_not_pass_for_a_good_one(cluster):
@@ -403,7 +406,7 @@ def test_a_process_that_ends_by_itself_does_not_pass_for_a_good_one(cluster):
     run = schedule(make("b").after(a), backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
     assert named(run) == {"a": State.FAILED, "b": State.UNREACHABLE}
-    assert "has ended by itself, and nothing was written down" in run.log(a)
+    assert "weft: JobDied: a failed in job" in run.log(a)
 
 
 def test_a_time_limit_is_kept_to_the_second(cluster, tmp_path):
@@ -592,7 +595,7 @@ def test_a_missing_command_is_told_before_anything_starts(monkeypatch, tmp_path)
 def test_options_are_read_before_anything_starts(cluster):
     with pytest.raises(TypeError, match="has no option 'partitoin'; did you mean 'partition'"):
         schedule(make("a"), backend=cluster, partitoin="debug")
-    with pytest.raises(ChoiceError, match="a: FakeCluster has no option 'colour'"):
+    with pytest.raises(ChoiceError, match=r"a: .*colour"):
         schedule(make("a", settings={"colour": "blue"}), backend=cluster)
     assert cluster.calls["submit"] == 0
 
@@ -714,7 +717,7 @@ def test_a_submitter_that_was_killed_half_way_is_gone_on_with(cluster, gate, wef
             schedule(script(), backend=cluster)
     cluster.submit = submit
     (folder,) = all_runs()
-    assert "cut short" in weft("status")
+    assert eventually(lambda: "cut short" in weft("status"))  # a process may be on its way that was forked meanwhile
     assert "not all of it was submitted; run its script again" in weft("status", "-1")
     run = schedule(script(), backend=cluster)
     assert run.path == folder.path
@@ -790,7 +793,7 @@ def test_status_says_where_each_job_is_and_why_it_waits(cluster, gate, weft):
     said = weft("status", "-1")
     assert f"run {run.name}: running" in said
     assert f"in the hands of fake; to stop it: weft cancel {run.name}" in said
-    assert f"fake {run.ids[a]}: RUNNING" in said
+    assert re.search(rf"a +running +0/2 +[\d.]+s +{run.ids[a]}\n(?!    )", said)
     assert "(Dependency)" in said
     assert re.search(r"run +state +jobs", weft("status"))
     gate.open()

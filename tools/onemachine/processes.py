@@ -134,16 +134,17 @@ def reached(holds: Callable[[], object], timeout: float | None = PATIENCE, pause
     return True
 
 
-def kill_all(find: Callable[[], Iterable[Process]]) -> None:
-    """Kill what ``find`` finds, until it finds nothing: what was found may have started more meanwhile."""
-    for _ in range(10):
+def kill_all(find: Callable[[], Iterable[Process]]) -> bool:
+    """Kill what ``find`` finds until it finds nothing, since that may have started more; whether there was anything."""
+    for again in range(10):
         found = list(find())
         if not found:
-            return
+            return again > 0
         for process in found:
             process.send(signal.SIGKILL)
         for process in found:
             process.ended(PATIENCE)
+    return True
 
 
 def pids() -> Iterator[int]:

@@ -117,7 +117,7 @@ class View:
             elif isinstance(event.get("job"), str) and event["job"] in self.jobs:
                 self.jobs[event["job"]].take(event)
         self.how = last if last in ENDS else "running" if live else "cut short"
-        if self.survey is not None and not self.survey.over:
+        if self.survey is not None:
             self.how = self._how_it_stands(self.survey, live=live)
         elif (
             self.how == "cancelled"
@@ -180,7 +180,8 @@ class View:
                 return survey.away or "has ended; its outcome is awaited"
             return "" if job.state is State.IDLE else "not submitted"
         texts = [f"{line.state} ({line.reason})" if line.reason not in ("", "None") else line.state for line in lines]
-        return f"{where}: {', '.join(dict.fromkeys(texts))}"
+        told = [text for text in dict.fromkeys(texts) if text != "RUNNING"]
+        return f"{where}: {', '.join(told)}" if told else ""
 
 
 def _survey(folder: RunFolder) -> Survey | None:
@@ -191,7 +192,8 @@ def _survey(folder: RunFolder) -> Survey | None:
         return None
     from weft.jobs.cluster.detached import survey_of
 
-    return survey_of(folder)
+    survey = survey_of(folder)
+    return None if survey is None or survey.over else survey
 
 
 def _ids(folder: RunFolder) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -42,8 +43,8 @@ DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts
 class Backend(Protocol):
     """A place where jobs run, as a run sees it. One object serves one run at a time.
 
-    A backend that takes a whole graph at once, so that the script may end before the jobs do, is asked further
-    questions, which are not part of this protocol yet: ``launch(plan, folder)``.
+    A batch system is none of these: it takes a whole graph at once, so that the script may end before the jobs do, and
+    is asked the questions of `weft.executors.cluster.system.BatchSystem`.
     """
 
     #: Whether jobs run among the objects of this process, so that nothing needs to be packed.
@@ -85,6 +86,9 @@ class Place:
     def close(self, *, wait: bool, interrupted: bool) -> None:
         """No more jobs come."""
 
+    def begin(self, run: Path) -> None:
+        """A run is about to begin, in this folder."""
+
     def when_idle(self, function: Callable[[], object]) -> None:
         """After `close`: call it when nothing runs any more; now, where nothing does."""
         function()
@@ -92,6 +96,9 @@ class Place:
     def cpus(self, job: Job[..., Any]) -> int:
         """How many of its `slots` a job takes."""
         return 1
+
+    #: Whether `submit` may be called by any thread, one at a time: by that in which a job has ended, for the next one.
+    anywhere = False
 
     #: How many cpus it has to share out, where the run is to see to it that jobs together ask for no more.
     slots: int | None = None

@@ -104,6 +104,9 @@ class Earlier:
         head.lock()
         self._folder = head
         if not is_over(head):  # meanwhile
+            from weft.jobs.cluster.leftovers import end_leftovers
+
+            end_leftovers(head.path)
             for crew in dismiss(head.path, head.name):
                 crew.put_away(head.path)
             self.resumed = True

@@ -17,13 +17,11 @@ from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.prune import Plan, Planned
 from weft.jobs.records import Record
-from weft.resources import Resources
+from weft.jobs.spec import NOTHING
 
 __all__ = ["SKETCH", "facts_of", "records_of", "records_told", "sketched"]
 
 AnyJob = Job[..., Any]
-
-NOTHING = Resources()
 
 SKETCH = "WEFT_SKETCH"  # the environment variable with a file: the first schedule puts its jobs there, and runs nothing
 
@@ -34,6 +32,10 @@ def records_of(plan: Plan, named: Named, earlier: Earlier) -> dict[AnyJob, Recor
     for part, name in zip(plan, named.names, strict=True):
         job = part.job
         record = Record(job, name, named.keys[job], job.elements, range(1) if job.left is None else job.left)
+        records[job] = record
+        if job.elements is None and part.state is State.WANTED:  # as nearly always
+            record.whole = record.states[0] = State.WANTED
+            continue
         running = set(part.places) if part.state is State.WANTED else ()
         record.whole = part.state
         for place in record.places:
@@ -50,7 +52,6 @@ def records_of(plan: Plan, named: Named, earlier: Earlier) -> dict[AnyJob, Recor
             record.why = DependencyNeverSatisfied(part.why)
         if len(running) < len(record.places):
             record.past = earlier.value(job)
-        records[job] = record
     return records
 
 
@@ -86,7 +87,7 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
     facts.update(_edges(job, records))
     if part.why:
         facts["why"] = part.why
-    if job.spec.resources != NOTHING:
+    if job.spec.resources is not NOTHING and job.spec.resources != NOTHING:
         resources = job.spec.resources.words()
         resources.pop("retries", None)
         facts["resources"] = resources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from weft.engine.states import State
@@ -97,6 +98,7 @@ def schedule(
                     return run.wait(raise_on_failure=raise_on_failure) if wait else run
             folder = earlier.open(name)
             folder.write_facts(facts_of(plan, records, earlier, backend))
+            places.begin(folder.path)
             source = Live(
                 folder,
                 plan,
@@ -188,8 +190,9 @@ class _Places:
         for job in jobs:
             place = self.of[job] = self._place(job)
             retries = None if place.retries else job.spec.resources.retries
-            conditions = tuple((id(condition.function), condition.when) for condition in job.conditions)
-            key = (id(job.function), conditions, id(job.spec.env), retries)
+            key: Any = (id(job.function), id(job.spec.env), retries)
+            if job.conditions:
+                key += tuple([(id(condition.function), condition.when) for condition in job.conditions])
             call = alike.get(key)
             if call is None:
                 env = tuple(job.spec.env.items())
@@ -197,6 +200,12 @@ class _Places:
             place.check(job, call)
             calls[job] = call
         return calls
+
+    def begin(self, run: Path) -> None:
+        """The run is about to begin, in this folder."""
+        for _, place in self._opened:
+            if hasattr(place, "begin"):
+                place.begin(run)
 
     @property
     def work(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, get_args
 
 from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc
@@ -33,6 +34,8 @@ class Edge(NamedTuple):
 
 
 NEEDS = Edge()  # of a job that takes the result of another
+
+_numbers = count()
 
 
 class Job(Generic[P, R]):
@@ -72,6 +75,7 @@ class Job(Generic[P, R]):
         self.wait_for: WaitFor = "all"
         self.conditions: tuple[Condition, ...] = ()
         self._dependents: dict[Job[..., Any], None] = {}
+        self._number = next(_numbers)  # in the order in which jobs are made
 
     @property
     def function(self) -> Callable[..., Any]:

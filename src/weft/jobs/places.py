@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ArgumentError, ChoiceError
 from weft.jobs.backends import Place
 from weft.jobs.call import INSTEAD
+from weft.jobs.pool import ThreadPool
 from weft.payload import pack, unpack, unpackable_arguments
 
 if TYPE_CHECKING:
@@ -158,14 +158,12 @@ class Threads(Place):
     """Threads, of which a job takes as many as it asks for cpus."""
 
     shares_memory = True
+    anywhere = True
 
     def __init__(self, count: int) -> None:
-        self.slots = count
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="weft-job")
+        self.slots: int = count
+        self._pool = ThreadPool(count, "weft-job")
         self._greedy = False
-        self._lock = threading.Lock()
-        self._busy: set[Future[Any]] = set()
-        self._idle: Callable[[], object] | None = None  # to be called when no job runs any more
 
     def check(self, job: Job[..., Any], call: JobCall) -> None:
         if job.spec.env:
@@ -180,35 +178,18 @@ class Threads(Place):
             )
 
     def cpus(self, job: Job[..., Any]) -> int:
-        assert self.slots is not None
-        return min(job.spec.resources.cpus or 1, self.slots)
+        cpus = job.spec.resources.cpus
+        return 1 if cpus is None else min(cpus, self.slots)
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
-        # In a context of its own: what a job sets in it is not for the next one.
-        future = self._pool.submit(contextvars.copy_context().run, call, *args)
-        self._busy.add(future)
-        future.add_done_callback(self._ended)
-        return future
+        return self._pool.submit(call, args)
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         # A thread cannot be stopped. After a Ctrl-C nobody wants to wait for what it does.
         self._pool.shutdown(wait=wait and not interrupted, cancel_futures=interrupted)
 
     def when_idle(self, function: Callable[[], object]) -> None:
-        with self._lock:
-            if self._busy:
-                self._idle = function
-                return
-        function()
-
-    def _ended(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._busy.discard(future)
-            idle = self._idle
-            if self._busy or idle is None:
-                return
-            self._idle = None
-        idle()
+        self._pool.when_idle(function)
 
 
 class Serial(Place):

@@ -11,6 +11,7 @@ even asked whether it is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from weft.engine.graph import topological_order
@@ -87,14 +88,16 @@ class Plan:
         self._under_way = under_way
         self._left: dict[AnyJob, Places] = {}  # places that are to run, as far as has been asked
         self._again: dict[AnyJob, Places] = {}  # done jobs that run again for their results, and which places
+        self._is_any_lost = False
         self.parts: dict[AnyJob, Planned] = {}
         before = -1
         while before != len(self._again):  # with these, more may be needed
             before = len(self._again)
             self.parts = {job: Planned(job) for job in self.order}
             self._look()
-        self._spread()
-        self._want()
+        if self._is_any_lost:
+            self._spread()
+            self._want()
 
     def __iter__(self) -> Any:
         return iter(self.parts.values())
@@ -145,6 +148,7 @@ class Plan:
             part.edges = {dep: edge for dep, edge in job.edges.items() if dep not in set(met)}
 
     def _never(self, part: Planned, dep: AnyJob) -> None:
+        self._is_any_lost = True
         part.state = State.UNREACHABLE
         part.why = f"{part.job.name!r} needs the failure of {dep.name!r}, which is done"
 
@@ -181,6 +185,8 @@ class Plan:
     def _ask(self, job: AnyJob) -> Places:
         """The places that are not done, by the job's postconditions, or by what has finished where it has none."""
         places = _all(job)
+        if self._finished is None and not job.conditions:
+            return places
         finished = self._finished(job) if self._finished is not None else ()
         unfinished = [place for place in places if place not in finished] if finished else places
         conditions = [condition for condition in job.conditions if condition.when == "after"] if self._prune else []
@@ -264,7 +270,14 @@ def ordered(jobs: Iterable[AnyJob]) -> list[AnyJob]:
         ArgumentError: (a TypeError) something that is no job.
         CycleError: (a ValueError) jobs that wait for each other.
     """
-    return topological_order(needed_by(jobs, "schedule"))
+    needed = needed_by(jobs, "schedule")
+    # Nearly always a job is declared after those that it comes after: then that order will do.
+    if all(dep._number < job._number for job, deps in needed.items() for dep in deps):
+        return sorted(needed, key=_number)
+    return topological_order(needed)
+
+
+_number = attrgetter("_number")
 
 
 def _all(job: AnyJob) -> Places:

@@ -43,6 +43,9 @@ def stop(folder: RunFolder) -> bool:
     if not is_over(folder):
         folder.lock()
         try:
+            from weft.jobs.cluster.leftovers import end_leftovers
+
+            end_leftovers(folder.path)
             for crew in dismiss(folder.path, folder.name):
                 crew.put_away(folder.path)
             journal = Journal(folder.journal)

@@ -73,7 +73,7 @@ class Weave:
         plan: what is to run.
         records: of all jobs of the plan.
         places: the backend of each job that runs.
-        launch: starts a unit; called by the scheduler's thread.
+        launch: starts a unit; called by the scheduler's thread, or by one in whose place it is.
         observer: is told of what becomes of tasks, by that thread, too.
         name: of the run.
     """
@@ -97,7 +97,9 @@ class Weave:
         self._elements: dict[Job[..., Any], dict[int, Task]] = {}  # the tasks of an array's elements, by place
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
-        self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, observers=[observer], name=name)
+        anywhere = all(getattr(place, "anywhere", False) for place in set(places.values()))
+        self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, anywhere=anywhere, name=name)
+        self.scheduler.observe(observer, early=False)
 
     def make(self) -> None:
         """Make all tasks. None of them starts yet."""
@@ -134,7 +136,8 @@ class Weave:
     def _build(self, part: Planned) -> None:
         job, record = part.job, self._records[part.job]
         whole, each = self._edges(part)
-        data = {self.ends[dep]: "success" for dep in job.arguments.takes if dep in self.ends}
+        takes = job.arguments.takes
+        data = {self.ends[dep]: "success" for dep in takes if dep in self.ends} if takes else {}
         if job.elements is None:
             unit = Unit(record, Role.CALL, 0)
             self.ends[job] = self._submit(unit, self._joined(record, part, whole, data), name=record.name, job=job)
@@ -185,7 +188,7 @@ class Weave:
     ) -> tuple[dict[Any, str], str]:
         """Edges, of which one or all count, and results, which are needed, as the engine takes them."""
         if part.wait_for != "any" or len(edges) < 2:
-            return {**edges, **data}, "all"
+            return {**edges, **data} if data else edges, "all"
         if not data:
             return edges, "any"
         gate = self._submit(Unit(record, Role.GATE), (edges, "any"), name=f"{record.name} (any)")
@@ -204,6 +207,8 @@ class Weave:
         return task
 
     def _claims(self, job: Job[..., Any]) -> dict[Gate, Any] | None:
+        if self._locks is None and self._slots is None:
+            return None
         claims: dict[Gate, Any] = {}
         if self._locks is not None and job.spec.throttle is not None:
             claims[self._locks] = self._records[job].key

@@ -17,6 +17,7 @@ from onemachine.slurm import conf
 from onemachine.slurm.conf import Place, Shape
 from onemachine.slurm.daemons import Daemons, environ, needed
 from onemachine.slurm.folder import Folder, is_ours
+from onemachine.slurm.leftovers import kill_leftovers
 from onemachine.trouble import Trouble
 
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")  # where Slurm's commands look when SLURM_CONF says nothing
@@ -89,7 +90,8 @@ class Cluster:
     def down(self, *, wipe: bool) -> bool:
         """Cancel all jobs and stop all daemons; with wipe, forget everything; whether there was anything."""
         if not self.folder.exists():
-            return False
+            # Somebody may have removed the folder from under it.
+            return kill_leftovers(self.folder.path)
         with self.folder.locked():
             daemons = Daemons(self.folder)
             ran = daemons.running()
@@ -97,7 +99,7 @@ class Cluster:
             if "slurmctld" in ran and not wipe:
                 self._cancel_jobs()
             daemons.stop(signal.SIGKILL if wipe else signal.SIGTERM)
-            daemons.kill_jobs()
+            kill_leftovers(self.folder.path)
             if ran:
                 self._say(f"stopped: {' '.join(ran)}")
             if wipe:

@@ -91,8 +91,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Unlike any other cluster's; its jobs have it in their environment."""
-        return f"weft{hashlib.sha256(bytes(self.folder)).hexdigest()[:8]}"
+        return cluster_name(self.folder)
 
     @property
     def munge_socket(self) -> Path:
@@ -100,6 +99,11 @@ class Place:
 
     def node_port(self, number: int) -> int:
         return self.port + 1 + number
+
+
+def cluster_name(folder: Path) -> str:
+    """Unlike any other cluster's on this machine; its jobs have it in their environment."""
+    return f"weft{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
 
 
 def check_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from onemachine import network, packages
-from onemachine.processes import Daemon, Process, descendants, kill_all, open_files, pids
+from onemachine.processes import Daemon
 from onemachine.slurm import conf
 from onemachine.slurm.folder import Folder
 from onemachine.trouble import Trouble
@@ -77,11 +77,6 @@ class Daemons:
         for name in [*self.nodes, *reversed(CENTRAL)]:
             if name in self.all and name not in keep:
                 self.all[name].stop(number)
-
-    def kill_jobs(self) -> None:
-        """What jobs have started and left behind: their shepherds, all that descends from these, and strays."""
-        mark = f"SLURM_CLUSTER_NAME={conf.value(self._text, 'ClusterName')}".encode()
-        kill_all(lambda: _of_jobs(self._folder.path, mark))
 
     def _daemon(self, name: str) -> Daemon:
         database, munge = self._folder / "database", self._folder / "munge"
@@ -167,20 +162,3 @@ def _mariadbd(database: Path) -> list[str]:
         quick.append("--user=root")  # that this is so on purpose; ignored where it is started as another one
     alone = ["--no-defaults", "--skip-networking", "--skip-grant-tables", f"--pid-file={database}/pid"]
     return [program, *alone, f"--datadir={database}/data", *small, *quick]
-
-
-def _of_jobs(folder: Path, mark: bytes) -> list[Process]:
-    roots = []
-    for pid in pids():
-        try:
-            if os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("slurmstepd"):
-                mine = any(path.startswith(f"{folder}/") for path in open_files(pid))
-            else:
-                # On a node: somebody's own shell with an allocation has no such name, and is not ours to kill.
-                entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                mine = mark in entries and any(entry.startswith(b"SLURMD_NODENAME=") for entry in entries)
-        except OSError:
-            continue
-        if mine:
-            roots.append(pid)
-    return [process for pid in descendants(roots) if (process := Process.at(pid))] if roots else []

@@ -95,15 +95,23 @@ class Folder:
             write_atomic(self.path / "worker.py", launcher.encode(errors="surrogateescape"))
             facts = {"system": system, "token": os.urandom(3).hex()}
             write_atomic(path, json.dumps(facts).encode())
-        check_file(path)
-        try:
-            facts = json.loads(path.read_bytes())
-            token, there = str(facts["token"]), facts["system"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{path} is not what weft wrote there") from error
+        token, there = self._facts()
         if there != system:
             raise ChoiceError(f"{self.path} belongs to an executor on {there}, not on {system}")
         return token
+
+    def system(self) -> str:
+        """The name of its batch system. Raises StorageError."""
+        return self._facts()[1]
+
+    def _facts(self) -> tuple[str, str]:
+        path = self.path / "executor.json"
+        check_file(path)
+        try:
+            facts = json.loads(path.read_bytes())
+            return str(facts["token"]), str(facts["system"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path} is not what weft wrote there") from error
 
     def group(self, number: int) -> GroupFolder:
         """The folder of one submission."""

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from weft.errors import ChoiceError
 from weft.executors.cluster import slurm_text as text
-from weft.executors.cluster.slurm_command import Answer, asking, run, submitting
-from weft.executors.cluster.slurm_options import command_line, options_in, refuse_mistakes
+from weft.executors.cluster.slurm_command import Commands, run, submitting
+from weft.executors.cluster.slurm_options import clusters_in, command_line, options_in, refuse_mistakes
 from weft.executors.cluster.slurm_script import script_of
 from weft.executors.cluster.slurm_verdict import verdict
-from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Seen, Sheet
+from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.rundir.place import safe_name
 
 __all__ = ["SlurmSystem"]
@@ -38,9 +38,10 @@ class SlurmSystem:
 
     def __init__(self, *, clock: Clock | None = None, timeout: float = TIMEOUT) -> None:
         self.clock = clock or Clock()
-        self._timeout = timeout
-        self._config: dict[str, str] = {}
+        self._commands = Commands(timeout)
         self._checked: set[tuple[str, ...]] = set()
+        self._clusters = {""}  # The default one, and those that options have named.
+        self._misses_sacct = False
 
     # What it takes
 
@@ -57,20 +58,20 @@ class SlurmSystem:
         if words and words not in self._checked:
             self._refuse_unknown(words)
             self._checked.add(words)
+        self._clusters |= clusters_in(words)
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         # With --usage it reads all options, those of a site's own plugins too, and says what it does not understand.
         try:
-            answer = self._run("sbatch", *words, "--usage")
+            answer = self._commands.run("sbatch", *words, "--usage")
         except Busy:
             return
-        said = text.tidy(answer.stderr)
         if answer.code and not isinstance(text.refusal(answer.stderr), Busy):
-            raise ChoiceError(f"sbatch does not take {' '.join(words)!r:.200}: {said}")
+            raise ChoiceError(f"sbatch does not take {' '.join(words)!r:.200}: {answer.complaint}")
 
     def limits(self) -> Limits:
         """The size of the largest array; its largest element is one less."""
-        config = self._configuration()
+        config = self._commands.configuration()
         most = [int(found) for found in re.findall(r"\bmax_array_tasks=(\d+)", config.get("SchedulerParameters", ""))]
         size = config.get("MaxArraySize", "")
         return Limits(max(1, min([int(size) if size.isdecimal() else 1001, *most])))
@@ -90,13 +91,15 @@ class SlurmSystem:
 
     def submit(self, order: Order) -> str:
         """Submit it. Raises Refused; Busy, also where it may have been taken."""
+        if not os.path.exists(order.script):
+            raise Refused(f"the script to submit is gone: {order.script}")
         words = ["sbatch", "--parsable"]
         if order.after:
             words += [f"--dependency={_dependency(order)}", "--kill-on-invalid-dep=yes"]
         # Every node can see where the script is. The directory of this process may be another one by now, or be gone.
         answer = run(
             [*words, order.script],
-            timeout=self._timeout,
+            timeout=self._commands.timeout,
             environment=submitting(options_in(order.script)),
             directory=os.path.dirname(order.script),
             until=RETRIES,
@@ -111,15 +114,17 @@ class SlurmSystem:
 
     def find(self, name: str) -> str | None:
         """The id of the newest submission with this name, as far as the controller or the accounting remembers."""
-        name = safe_name(name)
-        listed = self._ask("squeue", "--noheader", "--states=all", f"--name={name}", f"--Format={text.NAMED}", *_mine())
-        if jobs := text.read_names(listed):
-            return jobs[-1]
-        if not self._has_accounting():
-            return None
-        words = [f"--format={text.NAMES}", f"--name={name}", "--starttime=now-30days", *_mine()]
-        jobs = text.read_names(self._ask("sacct", *SACCT, *words))
-        return jobs[-1] if jobs else None
+        words = [f"--name={safe_name(name)}", *_mine()]
+        for cluster in sorted(self._clusters, reverse=True):  # the default one last: it may be one of the others
+            at = _at(cluster)
+            asked = ["--noheader", "--states=all", f"--Format={text.NAMED}", *words, *at]
+            found = text.read_names(self._commands.ask("squeue", *asked))
+            if not found and self._commands.has_accounting():
+                asked = [*SACCT, f"--format={text.NAMES}", "--starttime=now-30days", *words, *at]
+                found = text.read_names(self._commands.ask("sacct", *asked))
+            if found:
+                return f"{found[-1]};{cluster}" if cluster else found[-1]
+        return None
 
     # Looking
 
@@ -131,37 +136,32 @@ class SlurmSystem:
         """Who has ended, by the controller as long as it remembers, and else by the accounting, which lags behind."""
         seen = self._queue(jobs, "--states=all")
         found = [one for one in seen if one.phase is Phase.ENDED]
-        if self._has_accounting():
+        if self._commands.has_accounting():
             found += text.unknown(self._records(jobs), seen)
         return found
 
     def _queue(self, jobs: Collection[str], *words: str) -> list[Seen]:
         found = []
         for cluster, ids in _by_cluster(jobs):
-            asked = [
-                "squeue",
-                "--noheader",
-                "--array-unique",
-                f"--Format={text.FIELDS}",
-                *_at(cluster),
-                *_mine(),
-                *words,
-            ]
-            answer = self._run(*asked, f"--jobs={','.join(ids)}")
+            asked = ["--noheader", "--array-unique", f"--Format={text.FIELDS}", *_at(cluster), *_mine(), *words]
+            answer = self._commands.run("squeue", *asked, f"--jobs={','.join(ids)}")
             # One that is asked for alone and forgotten is an error; several are an empty answer.
             if answer.code and not (len(ids) == 1 and "Invalid job id" in answer.stderr):
-                raise Busy(text.tidy(answer.stderr) or f"squeue ended with exit code {answer.code}")
+                raise Busy(answer.complaint)
             found += text.read_queue(answer.stdout, cluster)
         return found
 
     def _records(self, jobs: Collection[str]) -> list[Seen]:
         found = []
         for cluster, ids in _by_cluster(jobs):
-            asked = ["sacct", *SACCT, "--duplicates", f"--format={text.RECORD}", *_at(cluster)]
+            asked = [*SACCT, "--duplicates", f"--format={text.RECORD}", *_at(cluster), f"--jobs={','.join(ids)}"]
             try:
-                found += text.read_records(self._ask(*asked, f"--jobs={','.join(ids)}"), cluster)
-            except Busy as error:  # It is a second source, and its database is often away on its own.
-                LOGGER.warning("sacct does not answer: %s", error)
+                found += text.read_records(self._commands.ask("sacct", *asked), cluster)
+            except Busy as error:  # It is a second source, and its database may be away for days.
+                LOGGER.log(logging.DEBUG if self._misses_sacct else logging.WARNING, "sacct does not answer: %s", error)
+                self._misses_sacct = True
+            else:
+                self._misses_sacct = False
         return found
 
     def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
@@ -186,39 +186,14 @@ class SlurmSystem:
             raise busy
 
     def _cancel(self, words: Sequence[str]) -> None:
-        answer = self._run("scancel", *words)
+        answer = self._commands.run("scancel", *words)
         if answer.code == 0:
             return
-        for line in text.tidy(answer.stderr).splitlines() or [f"scancel ended with exit code {answer.code}"]:
+        for line in answer.complaint.splitlines():
             if isinstance(text.refusal(line), Busy):
                 raise Busy(line)
             if not any(words in line for words in OVER):
                 LOGGER.warning("not cancelled: %s", line)
-
-    # Commands
-
-    def _configuration(self) -> dict[str, str]:
-        if not self._config:
-            self._config = text.read_config(self._ask("scontrol", "show", "config"))
-        return self._config
-
-    def _has_accounting(self) -> bool:
-        kept = self._configuration().get("AccountingStorageType", "")
-        return (
-            kept.startswith("accounting_storage/") and not kept.endswith("/none") and shutil.which("sacct") is not None
-        )
-
-    def _ask(self, *words: str) -> str:
-        answer = self._run(*words)
-        if answer.code:
-            raise Busy(text.tidy(answer.stderr) or f"{words[0]} ended with exit code {answer.code}")
-        return answer.stdout
-
-    def _run(self, *words: str) -> Answer:
-        answer = run(words, timeout=self._timeout, environment=asking())
-        if answer.cut:
-            raise Busy(f"{words[0]} took longer than {self._timeout:g} s")
-        return answer
 
 
 RETRIES = re.compile(r"sleeping and retrying|temporarily disabled, retrying")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from weft.executors.cluster.system import Busy
+from weft.executors.cluster.slurm_text import read_config, tidy
+from weft.executors.cluster.system import Busy, Refused
 
-__all__ = ["Answer", "asking", "run", "submitting"]
+__all__ = ["Answer", "Commands", "asking", "run", "submitting"]
 
 
 class Answer(NamedTuple):
@@ -23,6 +26,45 @@ class Answer(NamedTuple):
     stdout: str
     stderr: str
     cut: bool  #: It was ended before it had ended by itself.
+
+    @property
+    def complaint(self) -> str:
+        """What it said against it, in any case something."""
+        return tidy(self.stderr) or f"exit code {self.code}, and not a word"
+
+
+class Commands:
+    """Asks Slurm's commands."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout  #: seconds
+        self._configuration: dict[str, str] = {}
+
+    def run(self, *words: str) -> Answer:
+        """What a command says, and its exit code. Raises Busy where it says nothing in time."""
+        answer = run(words, timeout=self.timeout, environment=asking())
+        if answer.cut:
+            raise Busy(f"{words[0]} took longer than {self.timeout:g} s")
+        return answer
+
+    def ask(self, *words: str) -> str:
+        """What a command prints. Raises Busy where it fails."""
+        answer = self.run(*words)
+        if answer.code:
+            raise Busy(answer.complaint)
+        return answer.stdout
+
+    def configuration(self) -> dict[str, str]:
+        """How the cluster is set up; asked for once."""
+        if not self._configuration:
+            self._configuration = read_config(self.ask("scontrol", "show", "config"))
+        return self._configuration
+
+    def has_accounting(self) -> bool:
+        """Whether `sacct` knows more than nothing."""
+        kind = self.configuration().get("AccountingStorageType", "")
+        kept = kind.startswith("accounting_storage/") and kind != "accounting_storage/none"
+        return kept and shutil.which("sacct") is not None
 
 
 def run(
@@ -37,6 +79,7 @@ def run(
 
     Raises:
         Busy: it cannot be started.
+        Refused: nor ever, since its words are too long.
     """
     try:
         # In a session of its own: a Ctrl-C is for us, and who is between sbatch and its answer must not lose it.
@@ -53,7 +96,8 @@ def run(
             errors="replace",
         )
     except OSError as error:
-        raise Busy(f"{words[0]} cannot be run: {error.strerror or error}") from None
+        what = f"{words[0]} cannot be run: {error.strerror or error}"
+        raise (Refused(what) if error.errno == errno.E2BIG else Busy(what)) from None
     with process:
         try:
             return _heard(process, timeout) if until is None else _heard_until(process, timeout, until)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Any
 
@@ -13,7 +14,7 @@ from weft.executors.cluster.slurm_script import SBATCH, dashed, is_directive
 from weft.executors.cluster.system import Sheet
 from weft.resources import Resources
 
-__all__ = ["command_line", "options_in", "refuse_mistakes"]
+__all__ = ["clusters_in", "command_line", "options_in", "refuse_mistakes"]
 
 # What a sheet says in words of its own, or what would have sbatch do something else than submit.
 OURS = {
@@ -75,6 +76,17 @@ def command_line(sheet: Sheet) -> list[str]:
             flag = f"-{name}" if len(name) == 1 else f"--{dashed(name)}="
             words.append(flag.rstrip("=") if value is None or value is True else f"{flag}{value}")
     return words + [word for line in filter(is_directive, sheet.setup) for word in _split(line)]
+
+
+def clusters_in(words: Iterable[str]) -> set[str]:
+    """The clusters that a command line lets Slurm choose from."""
+    given = [os.environ.get("SBATCH_CLUSTERS", "")]
+    given += [
+        word.removeprefix("-M").removeprefix("--clusters=")
+        for word in words
+        if word[:2] == "-M" or "--clusters=" in word
+    ]
+    return {name for names in given for name in names.split(",") if name}
 
 
 def options_in(script: str) -> set[str]:

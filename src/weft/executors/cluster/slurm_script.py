@@ -112,8 +112,8 @@ def _log_pattern(sheet: Sheet) -> str | None:
     """
     if re.search(rf"{ODD}|\\", sheet.log):
         return None
-    before, _, after = sheet.log.replace("%", "%%").rpartition("{place}")
-    return before + ("%a" if len(sheet.places) > 1 else str(sheet.places[0])) + after
+    before, found, after = sheet.log.replace("%", "%%").rpartition("{place}")
+    return before + ("%a" if len(sheet.places) > 1 else str(sheet.places[0])) * bool(found) + after
 
 
 # What each element runs --------------------------------------------------------------------------------------
@@ -122,9 +122,10 @@ def _log_pattern(sheet: Sheet) -> str | None:
 def _redirection(sheet: Sheet) -> list[str]:
     if _log_pattern(sheet) is not None:
         return []
-    before, _, after = sheet.log.rpartition("{place}")
+    before, found, after = sheet.log.rpartition("{place}")
+    path = f"{shell(before)}{_element(sheet)}{shell(after)}" if found else shell(sheet.log)
     # What Slurm itself notes there, such as why it ended the job, is lost then.
-    return ["# No directive can say this path.", f"exec >>{shell(before)}{_element(sheet)}{shell(after)} 2>&1"]
+    return ["# No directive can say this path.", f"exec >>{path} 2>&1"]
 
 
 def _element(sheet: Sheet) -> str:

@@ -49,9 +49,10 @@ def _ranges(places: Sequence[int], steps: bool) -> Iterator[range]:
     while start < len(places):
         end = start + 1
         step = places[end] - places[start] if end < len(places) else 1
-        while end < len(places) and places[end] - places[end - 1] == step:
-            end += 1
-        if step > 1 and (not steps or end - start < 3):
+        if steps or step == 1:
+            while end < len(places) and places[end] - places[end - 1] == step:
+                end += 1
+        if step > 1 and end - start < 3:
             end, step = start + 1, 1
         yield range(places[start], places[end - 1] + 1, step)
         start = end
@@ -276,7 +277,7 @@ def tidy(stderr: str) -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line and not line.startswith('Try "sbatch --help"')))
 
 
-_PREFIX = re.compile(r"\A(?:s[a-z]+: )?(?:error: |fatal: )?(?:Batch job submission failed: |slurm_\w+ error: )?")
+_PREFIX = re.compile(r"\A(?:\S*\bs[a-z]+: )?(?:error: |fatal: )?(?:Batch job submission failed: |slurm_\w+ error: )?")
 
 # The rest ----------------------------------------------------------------------------------------------------
 

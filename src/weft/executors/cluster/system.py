@@ -32,7 +32,7 @@ class Sheet(NamedTuple):
     name: str  #: Unique among the jobs of this user, so that the submission can be found again by it.
     places: Sequence[int]  #: Elements of the array. One alone is no array.
     command: tuple[str, ...]  #: What each element runs; the number of the element follows as the last word.
-    log: str  #: Where an element's stdout and stderr go: an absolute path, in which ``{place}`` is its number.
+    log: str  #: Where an element's stdout and stderr go: an absolute path; ``{place}`` in it is its number.
     directory: str  #: Where it runs.
     resources: Resources
     setup: tuple[str, ...] = ()  #: Directives of the batch system, and after them lines of shell.
@@ -51,7 +51,8 @@ class Order(NamedTuple):
     name: str  #: As on its sheet.
     script: str  #: The absolute path of the script, which is written.
     places: Sequence[int]
-    after: tuple[tuple[str, str], ...] = ()  #: Ids of jobs to wait for, each with how: success, failure, any, each.
+    #: Ids of jobs, or of their elements (``"123_4"``), to wait for, each with how: success, failure, any, each.
+    after: tuple[tuple[str, str], ...] = ()
     any: bool = False  #: One of them is enough.
 
 

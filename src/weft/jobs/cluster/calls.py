@@ -1,7 +1,7 @@
 """The file with what a submission runs: the job once, and each element by itself.
 
     HEAD | where each record begins, and where the last ends | elements, in the order of their places | the job
-    a record is: signature | pickle
+    a record is: signature, of its number as well | pickle
 
 The worker reads it, so it imports next to nothing; each element reads what it needs and no more.
 """
@@ -30,9 +30,8 @@ def packed_calls(purpose: str, elements: Sequence[bytes], job: bytes) -> bytes:
         elements: pickles.
         job: another one, of what they have in common.
     """
-    parts = []
-    for index, body in enumerate((*elements, job)):
-        parts.append(Signer(f"{purpose} {index}")(body) + body)
+    sign = Signer(purpose)
+    parts = [sign(OFFSET.pack(index) + body) + body for index, body in enumerate((*elements, job))]
     head = HEAD.pack(MAGIC, len(elements), 1, 1)
     at = len(head) + OFFSET.size * (len(parts) + 1)
     offsets = []
@@ -65,7 +64,7 @@ class CallFile:
         data = b""
         while len(data) < end - begin and (part := os.pread(self._file, end - begin - len(data), begin + len(data))):
             data += part
-        if Signer(f"{self._purpose} {index}")(data[SIZE:]) == data[:SIZE]:
+        if Signer(self._purpose)(OFFSET.pack(index) + data[SIZE:]) == data[:SIZE]:
             return data[SIZE:]
         from weft.errors import TamperedError
 

@@ -173,7 +173,7 @@ class Concluding:
         job = sub.id_of(place)
         error = died(record.title(where), job, word, sentence, end, seconds=seconds, log=log, tail=tail)
         if log.exists():
-            add_to(log, f"weft: {type(error).__name__}: {str(error).partition(chr(10))[0]}\n")
+            add_to(log, f"weft: {type(error).__name__}: {record.title(where)} failed in job {job}: {sentence}\n")
         self._record_death(record, sub, place, 0 if end is None else end.restarts, error)
         if sub.role == "call":
             self._event(record, sub, place, State.FAILED, detail=told(error))

@@ -182,13 +182,14 @@ class Layout:
 
     def _calls(self, holders: Mapping[int, Submission]) -> list[Wait]:
         """What has to succeed so that all these elements have."""
-        found: dict[Wait, None] = {}
-        for place, sub in holders.items():
+        found: list[Wait] = []
+        for sub, places in _by_submission(holders).items():
             # Of an array of which an element has failed, and runs again elsewhere, the others count, one by one.
-            broken = any(self._fate(sub, other) is False for other in sub.places)
-            if not broken or self._fate(sub, place) is None:
-                found[sub, place if broken else "success"] = None
-        return list(found)
+            if any(self._fate(sub, place) is False for place in sub.places):
+                found += [(sub, place) for place in places if self._fate(sub, place) is None]
+            else:
+                found.append((sub, "success"))
+        return found
 
     def _drop_waiting(self, part: Planned, holders: dict[int, Submission]) -> None:
         """What waits for an earlier submission of what is submitted anew has to wait for that one instead.
@@ -196,10 +197,7 @@ class Layout:
         So has, of an array that cannot succeed any more as a whole, what has not begun.
         """
         renewed = any(dep in self._renewed for dep in (*part.edges, *part.job.arguments.takes))
-        by_sub: dict[Submission, list[int]] = {}
-        for place, sub in holders.items():
-            by_sub.setdefault(sub, []).append(place)
-        for sub, places in by_sub.items():
+        for sub, places in _by_submission(holders).items():
             if renewed or any(self._fate(sub, place) is False for place in sub.places):
                 states = self._records[part.job].states
                 waiting = [place for place in places if states[place] is State.WANTED]
@@ -334,6 +332,13 @@ class Layout:
         """Whether it is over, and good; or over, and not."""
         fates = [self._fate(sub, place) for place in sub.places]
         return None not in fates and all(fates) is good
+
+
+def _by_submission(holders: Mapping[int, Submission]) -> dict[Submission, list[int]]:
+    found: dict[Submission, list[int]] = {}
+    for place, sub in holders.items():
+        found.setdefault(sub, []).append(place)
+    return found
 
 
 def _run(places: list[int]) -> Sequence[int]:

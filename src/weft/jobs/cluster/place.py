@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.options import OWN, Options, read_options
 from weft.executors.cluster.system import Sheet
 from weft.jobs.backends import Place
+from weft.jobs.cluster.leftovers import EXECUTOR
 from weft.jobs.places import refused
 
 if TYPE_CHECKING:
@@ -85,6 +88,10 @@ class Cluster(Place):
         call.packed()
 
     # For a run with a driver
+
+    def begin(self, run: Path) -> None:
+        """The run is about to begin, in this folder."""
+        self._own.setdefault("directory", run / f"{EXECUTOR}{os.urandom(2).hex()}")
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
         try:

@@ -97,6 +97,10 @@ class Submission:
         """For the batch system."""
         return task_folder(run, self.key, None) / f"script{self.suffix}.sh"
 
+    def proofs(self, run: Path) -> Path:
+        """The folder of the files that prove good outcomes: ``<index>.<try>``."""
+        return task_folder(run, self.key, None) / f"good{self.suffix}"
+
     def log(self, run: Path) -> str:
         """Where its elements write to; ``{place}`` is for the index."""
         if self.role != "call":

@@ -212,8 +212,7 @@ class Submitter:
         make_folder(task_folder(run, record.key, None))
         for place in sub.places:
             self._make_log_folder(sub, place)
-        file = sub.call_file(run)
-        seconds = job.spec.resources.time if sub.role == "call" else None
+        file, proofs = sub.call_file(run), make_folder(sub.proofs(run))
         facts = {
             "number": sub.number,
             "name": record.name,
@@ -221,7 +220,8 @@ class Submitter:
             "array": sub.array,
             "base": sub.base,
             "places": sub.places,
-            "seconds": self._places[job].terms(job).resources.time if sub.role == "call" else seconds,
+            "proofs": proofs.name,
+            "seconds": self._places[job].terms(job).resources.time if sub.role == "call" else None,
             "takes": [self._records[dep].key for dep in job.arguments.takes],
             **self._what(job, record, sub),
         }
@@ -269,8 +269,8 @@ class Submitter:
         """Batch systems make files for logs, but no folders."""
         run = self._folder.path
         folder = make_folder(task_folder(run, sub.of(place), None))
-        link = sub.log_of(run, place).parent
-        if link != folder:  # it has another number there
+        if sub.base:  # it has another number there
+            link = sub.log_of(run, place).parent
             link.unlink(missing_ok=True)
             link.symlink_to(folder.name)
 
@@ -289,6 +289,7 @@ class Submitter:
             env=terms.env,
             options=terms.options,
             throttle=job.spec.throttle if sub.role == "call" else None,
+            proof=str(sub.proofs(run) / "{place}.{try}"),
         )
 
     # Taking it back -------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """The other end: runs one job of a run, or one element of one, and writes down what became of it.
 
-Two processes: one runs the job, and the other waits for it. So the job's end tells what it seems to tell, whatever the
-code of the job does: 0 means that a good outcome has been written down.
+A good outcome is proven by one more file, which the script looks for: a process that ends with 0 may have been ended by
+a library of the job's.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-GOOD = b"+"
-NO_OUTCOME = 1  # the exit code where a process has ended with 0 and written nothing down
 PATIENCE = 30.0  # seconds for the result of another job to be seen on this machine
-PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main(run: str, key: str, file: str, index: str) -> NoReturn:
@@ -37,49 +33,15 @@ def main(run: str, key: str, file: str, index: str) -> NoReturn:
         file: with the call, in the job's folder.
         index: of the element, as the batch system has it.
     """
-    hears, tells = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(tells)
-        _watch(child, hears)
-    os.close(hears)
     ending = Ending()
     try:
         good = _Worker(run, key, file, int(index), ending).work()
     except Stopped:
         _flush()
         ending.die()
-    if good:
-        os.write(tells, GOOD)
     from weft.executors.leaving import leave
 
     leave(0 if good else EXIT_FAILED)
-
-
-def _watch(child: int, hears: int) -> NoReturn:
-    """Wait for the process that runs the job, pass on what it should hear, and end as it does."""
-    for number in PASSED:
-        signal.signal(number, lambda number, _: os.kill(child, number))
-    _, status = os.waitpid(child, 0)
-    for number in PASSED:
-        signal.signal(number, signal.SIG_IGN)
-    if os.WIFSIGNALED(status):
-        last = os.WTERMSIG(status)
-        if last != signal.SIGKILL:
-            signal.signal(last, signal.SIG_DFL)
-        os.kill(os.getpid(), last)
-        os._exit(128 + last)  # not reached
-    code = os.waitstatus_to_exitcode(status)
-    os.set_blocking(hears, False)  # what the job has started may hold the other end
-    try:
-        good = os.read(hears, 1) == GOOD
-    except BlockingIOError:
-        good = False
-    if code == 0 and not good:
-        print("weft: the process of this job has ended by itself, and nothing was written down", file=sys.stderr)
-        code = NO_OUTCOME
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class _Worker:
@@ -95,6 +57,8 @@ class _Worker:
         self._job: Mapping[str, Any] = calls.job()
         self._name: str = self._job["name"]
         self._role: str = self._job["role"]
+        self._tries = int(os.environ.get("WEFT_TRY") or 0)
+        self._proof = os.path.join(run, "tasks", key, self._job["proofs"], f"{index}.{self._tries}")
         place = index + self._job["base"]
         self._place: int | None = place if self._job["array"] and self._role == "call" else None
         self._mark, self._element = calls.element(self._job["places"].index(place))
@@ -116,6 +80,7 @@ class _Worker:
         except BaseException as error:  # noqa: BLE001 - whatever the job raises is its outcome
             return self._failed(error)
         self._record(ok=True, payload=self._payload)
+        os.close(os.open(self._proof, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return True
 
     def _call(self) -> None:
@@ -158,7 +123,7 @@ class _Worker:
         from weft.rundir.outcomes import Attempt, Recorder, task_name
 
         of = task_name(self._key, self._place) if self._role == "call" else f"{self._key}+{self._role}"
-        attempt = Attempt(self._job["number"], int(os.environ.get("WEFT_TRY") or 0))
+        attempt = Attempt(self._job["number"], self._tries)
         _flush()
         recorder = Recorder(Path(self._run), of, attempt)
         recorder.record(self._key, self._place, ok=ok, payload=payload, stamp=self._mark, began=self._began)
