@@ -289,7 +289,9 @@ class Concluding:
         self._write({"t": at, "job": sub.key, "role": sub.role, "n": sub.number, "good": good})
 
     def _end(self, how: str) -> None:
-        self._write({"t": time.time(), "run": how, "pid": os.getpid(), "host": socket.gethostname()})
+        # It ended with its last job, and not when somebody noticed that.
+        at = self._standing.latest if how == "finished" else time.time()
+        self._write({"t": at, "run": how, "pid": os.getpid(), "host": socket.gethostname()})
 
     def _write(self, event: dict[str, Any]) -> None:
         self.events.append(event)

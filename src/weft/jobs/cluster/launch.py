@@ -64,7 +64,10 @@ def submitted(
             say(f"weft: this process has to stay until the run is over, as {system.name} cannot do it all: {why}")
         return None
     folder = earlier.open(name)
-    folder.write_facts({**facts_of(plan, records, earlier, system.name), DETACHED: system.name})
+    facts = {**facts_of(plan, records, earlier, system.name), DETACHED: system.name}
+    if earlier.survey is not None:
+        facts["created"] = folder.facts()["created"]
+    folder.write_facts(facts)
     remember_system(folder, system)
     source = Detached(folder, list(records.values()), system)
     get = source.survey.standing.register.get

@@ -27,12 +27,14 @@ class Standing:
 
     Attributes:
         over: how the run has ended; empty while it goes on.
+        latest: when something happened in it last, in seconds since the epoch.
         fates: of elements that are over, by the number of the submission and the place: whether all was well.
         missed: since when, in seconds since the epoch, an element neither waits nor runs and has left no outcome.
     """
 
     def __init__(self, folder: RunFolder, records: Sequence[Record]) -> None:
         self.over = ""
+        self.latest = 0.0
         self.folder = folder
         self.records = records
         self.register = Register(folder.path)
@@ -54,6 +56,7 @@ class Standing:
 
     def take(self, event: dict[str, Any]) -> None:
         """Keep what an event says. It may be one that was taken already."""
+        self.latest = max(self.latest, event.get("t", 0.0))
         if "run" in event:
             how = event["run"]
             self.over = how if how in ("finished", "cancelled") else ""
