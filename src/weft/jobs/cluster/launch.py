@@ -51,7 +51,7 @@ def submitted(
     why = _why_elsewhere(records, places)
     if why is None:
         size = _size(system)
-        why = _why_unsayable(plan, records, earlier, size)
+        why = _why_unsayable(plan, records, earlier, size, system)
     if why is not None:
         if earlier.survey is not None:
             run = earlier.open(None).name
@@ -115,12 +115,15 @@ def _why_retried(job: AnyJob, place: Cluster) -> str:
     return f"when it fails of: {', '.join(causes)}" if causes else ""
 
 
-def _why_unsayable(plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, size: int) -> str | None:
+def _why_unsayable(
+    plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, size: int, system: BatchSystem
+) -> str | None:
     """What a batch system cannot be told of a plan; None: it can be told everything."""
     survey = earlier.survey
     register = Register(None if survey is None else earlier.open(None).path)
     lives = {job: earlier.lives(job) for job in plan.order}
-    layout = Layout(plan, records, register, size, lives, (lambda *_: None) if survey is None else survey.standing.fate)
+    fate = (lambda *_: None) if survey is None else survey.standing.fate
+    layout = Layout(plan, records, register, size, lives, fate, getattr(system, "pieces", None))
     for part in plan:
         if part.state is State.WANTED:
             try:

@@ -80,10 +80,11 @@ class Submitter:
         self._marks = marks
         self._survey = survey
         self._register = survey.standing.register
-        self._layout = Layout(plan, records, self._register, size, lives, survey.standing.fate)
+        self._system: BatchSystem = next(iter(places.values())).system
+        fate, pieces = survey.standing.fate, getattr(self._system, "pieces", None)
+        self._layout = Layout(plan, records, self._register, size, lives, fate, pieces)
         self._goes_on = any(lives.values())
         self._left = ""  # what could not be taken back
-        self._system: BatchSystem = next(iter(places.values())).system
         self._journal = Journal(folder.journal)
         self._looked = self._system.clock.now()
         self._told = False
@@ -112,10 +113,11 @@ class Submitter:
         except BaseException as error:  # noqa: BLE001 - it is raised again, or what the user is told instead
             self._take_back(error)
             raise self._error(error) from (error if isinstance(error, WeftError) else error.__cause__)
+        else:
+            self._note(run="submitted")
         finally:
             self._register.close()
-        self._note(run="submitted")
-        self._journal.close()
+            self._journal.close()
 
     def _submit(self, part: Planned) -> None:
         record = self._records[part.job]
