@@ -19,7 +19,7 @@ SLURM = $(BIN)/python tools/slurm install --accounting
 # Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test unit check bench bench-local bench-jobs clean help
+.PHONY: demo test unit check bench bench-local bench-jobs bench-slurm clean help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,9 @@ bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; a
 
 bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 10 minutes)
 	$(BIN)/python benchmarks/jobs.py
+
+bench-slurm: $(VENV)/.bench ## measure SlurmExecutor beside its peers, on a Slurm of its own (ratios; about 20 minutes)
+	$(BIN)/python benchmarks/slurm.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

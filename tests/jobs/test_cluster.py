@@ -596,7 +596,7 @@ def test_a_missing_command_is_told_before_anything_starts(monkeypatch, tmp_path)
 def test_options_are_read_before_anything_starts(cluster):
     with pytest.raises(TypeError, match="has no option 'partitoin'; did you mean 'partition'"):
         schedule(make("a"), backend=cluster, partitoin="debug")
-    with pytest.raises(ChoiceError, match="a: sbatch does not take '--colour=blue'"):
+    with pytest.raises(ChoiceError, match=r"a: .*colour"):
         schedule(make("a", settings={"colour": "blue"}), backend=cluster)
     assert cluster.calls["submit"] == 0
 
@@ -786,8 +786,7 @@ def test_a_submitter_that_was_killed_half_way_is_gone_on_with(cluster, gate, wef
             schedule(script(), backend=cluster)
     cluster.submit = submit
     (folder,) = all_runs()
-    gate.arrived()  # until it has begun, its process has a copy of the lock of the run
-    assert "cut short" in weft("status")
+    assert eventually(lambda: "cut short" in weft("status"))  # a process may be on its way that was forked meanwhile
     assert "not all of it was submitted; run its script again" in weft("status", "-1")
     run = schedule(script(), backend=cluster)
     assert run.path == folder.path
