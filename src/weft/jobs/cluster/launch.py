@@ -10,6 +10,7 @@ from weft.errors import RunInUse, SubmitError
 from weft.executors.cluster.system import Busy
 from weft.jobs.cluster.detached import Detached
 from weft.jobs.cluster.layout import Layout, Never, Unsayable
+from weft.jobs.cluster.papers import Papers
 from weft.jobs.cluster.place import Cluster
 from weft.jobs.cluster.register import Register
 from weft.jobs.cluster.submitting import Submitter
@@ -72,7 +73,8 @@ def submitted(
     source = Detached(folder, list(records.values()), system)
     get = source.survey.standing.register.get
     lives = {job: {place: get(sub.number) for place, sub in earlier.lives(job).items()} for job in plan.order}
-    submitter = Submitter(folder, plan, records, clusters, calls, earlier.marks.place, source.survey, lives, size)
+    papers = Papers(folder.path, records, clusters, calls, earlier.marks.place)
+    submitter = Submitter(folder, plan, records, system, papers, source.survey, lives, size)
     submitter.submit()
     count = len(submitter.made)
     said = f"{count} submission{'s' * (count != 1)}" if count else "nothing is missing"
