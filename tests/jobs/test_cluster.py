@@ -735,6 +735,33 @@ def test_what_was_cancelled_of_an_array_is_submitted_anew_alone(cluster, gate):
     assert second.wait(PATIENCE)["last"] == [0, 1, 2, 3]
 
 
+def test_what_still_waits_of_a_broken_array_goes_with_what_is_submitted_anew(gate, tmp_path):
+    """The array cannot succeed as a whole any more: what comes after it waits for its parts."""
+
+    def script():
+        array = job(name="array", array=5)(lambda i: gate.wait() or i)
+        return job(name="last")(lambda xs: xs).bind(array)
+
+    with FakeCluster(nodes=1, cpus=3) as cluster:
+        first = schedule(script(), backend=cluster)
+        gate.arrived(3)
+        cluster.cancel_by_other(first.ids[next(iter(first))], 1)
+        cluster.wait_for("1", "CANCELLED", place=1)
+        gate.arrived(1)  # 3 begins, and 4 still waits
+        assert eventually(lambda: list(first.elements("array").values())[1] is State.CANCELLED)
+        assert first.elements("array")[4] is State.WANTED
+        second = schedule(script(), backend=cluster)
+        cluster.wait_for("1", "CANCELLED", place=4)
+        assert second.elements("array")[4] is State.WANTED
+        gate.open()
+        assert second.wait(PATIENCE)["last"] == [0, 1, 2, 3, 4]
+        assert set(second.elements("array").values()) == {State.SUCCEEDED}
+        ((_, places),) = [
+            (sub, list(sub.places)) for sub in second._source.survey.standing.register.all[2:] if sub.role == "call"
+        ][:1]
+        assert places == [1, 4]
+
+
 def test_postconditions_that_hold_too_early_do_not_let_others_go_first(cluster, gate, tmp_path):
     """Half of a file is there, and its job still writes."""
 

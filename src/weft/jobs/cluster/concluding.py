@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.engine.states import State
@@ -182,7 +183,7 @@ class Concluding:
 
     def _cancelled(self, record: Record, sub: Submission, place: int, sentence: str) -> None:
         """By somebody; or by the batch system, because it can no longer run: that is found out from its edges."""
-        before = self._standing.asked(record).get("before")
+        before = self._standing.register.asked(record.key).get("before")
         if sub.role == "after":
             self._asked(sub, good=False, at=time.time())
         elif self._edges.meets(record, place if sub.role == "call" else None) is not True:
@@ -210,7 +211,7 @@ class Concluding:
     def _never(self, record: Record) -> None:
         """What can no longer come to run."""
         waiting = [place for place, state in record.states.items() if state is State.WANTED]
-        held: dict[Any, Submission] | None = None
+        held: Mapping[Any, Submission] | None = None
         for place in waiting:
             if self._edges.meets(record, place) is not False:
                 if not self._edges.each(record):
@@ -224,7 +225,7 @@ class Concluding:
 
     def _array(self, record: Record) -> None:
         """What its elements, and its conditions, make of an array."""
-        asked = self._standing.asked(record)
+        asked = self._standing.register.asked(record.key)
         before = asked.get("before")
         if before is not None and self._standing.fate(before, 0) is False:
             self._unmet(record)

@@ -92,18 +92,22 @@ class Standing:
         """What became of an element of a submission: True: it is good; False: it is not; None: it is not over."""
         return self.fates.get((submission.number, place))
 
-    def asked(self, record: Record) -> dict[str, Submission]:
-        """The submissions of a job that count, by what they are to it."""
-        return {sub.role: sub for sub in self.register.all if sub.key == record.key and not sub.gone}
-
     def left(self) -> list[tuple[Submission, list[int]]]:
-        """What is in the queue, as far as is known: submissions, and of each the places that are not over."""
+        """What is in the queue, as far as is known: submissions, and of each the places that are not over.
+
+        What was submitted anew is no longer of interest where it was before.
+        """
+        held = self.register.holders()
+        last = {(sub.key, sub.role): sub for sub in self.register.all if not sub.gone}
         found = []
         for sub in self.register.all:
-            if sub.id is not None and not sub.gone:
-                places = [place for place in sub.places if (sub.number, place) not in self.fates]
-                if places:
-                    found.append((sub, places))
+            if sub.id is None or sub.gone:
+                continue
+            places = [place for place in sub.places if (sub.number, place) not in self.fates]
+            if sub.role == "call":
+                places = [place for place in places if held[sub.key, place] is sub]
+            if places and (sub.role == "call" or last[sub.key, sub.role] is sub):
+                found.append((sub, places))
         return found
 
     def not_submitted(self) -> list[Record]:

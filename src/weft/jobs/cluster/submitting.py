@@ -92,7 +92,6 @@ class Submitter:
             for part in self._plan:
                 if part.state is State.WANTED:
                     self._submit(part)
-            self._cancel_stale()
         except BaseException as error:  # noqa: BLE001 - it is raised again, or what the user is told instead
             self._take_back(error)
             raise self._error(error) from (error if isinstance(error, WeftError) else error.__cause__)
@@ -109,6 +108,8 @@ class Submitter:
             subs = self._layout.lay(part)
         except Never:  # whoever looks at the run finds out the same
             return
+        finally:
+            self._cancel_stale()
         self._reset(record, [place for sub in subs if sub.role == "call" for place in sub.places])
         for sub in subs:
             self._look()
@@ -193,8 +194,8 @@ class Submitter:
     # Taking it back -------------------------------------------------------------------------------------------
 
     def _cancel_stale(self) -> None:
-        """What waits for something that is submitted anew was submitted anew itself."""
-        stale = self._layout.stale
+        """What waits for something that is submitted anew is submitted anew itself; first it leaves the queue."""
+        stale, self._layout.stale = self._layout.stale, []
         if stale:
             self._cancel({str(sub.id): [sub.index_of(place) for place in places] for sub, places in stale})
             for sub, places in stale:
