@@ -216,6 +216,23 @@ def test_examples_give_the_same_on_a_cluster(slurm, tmp_path, script):
     assert len(left["slurm"]) == (9 if script == "pi.py" else 0)
 
 
+def test_the_pipeline_of_the_docs_runs_and_prints_what_they_say(slurm, tmp_path, weft):
+    page = (EXAMPLES.parent / "docs" / "jobs.md").read_text()
+    section = page[page.index("## On Slurm") : page.index("## When the driver dies")]
+    (script,) = re.findall(r"^```py\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (session,) = re.findall(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pipeline.py").write_text(script.replace("array=100", "array=20"))
+    done = finish(start(tmp_path / "pipeline.py"))
+    assert done.returncode == 0, done.stderr
+    told = re.sub(r"\d{8}T\S+-pipeline-[0-9a-f]{4}", all_runs()[0].name, session)
+    assert done.stderr in told
+    (head,) = [line for line in session.splitlines() if line.startswith("job ")]
+    assert head in weft("status", "-1").splitlines()
+    ended(Run.load("-1"))
+    assert weft("logs", "-1", "report").startswith("pi is about 3.14")
+    assert "pi is about 3.141\n" in session
+
+
 # Nobody stays
 
 
