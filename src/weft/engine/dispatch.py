@@ -12,9 +12,9 @@ the thread in which a work has ended takes the outcome over itself, and goes on 
 sleeps.
 
 Every counter, queue and gate below belongs to that thread alone, or to the one in its place, so none of them needs a
-lock, no two decisions can cross, and events come in the order in which things happened. What others may do is small: put
-a message into the inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads can
-compete for.
+lock, no two decisions can cross, and events come in the order in which things happened. What others may do is small:
+put a message into the inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads
+can compete for.
 
 Nothing here is recursive: ends go through `_ended`, launches through `_ready`, one at a time.
 """

@@ -56,14 +56,12 @@ class Work(LightFuture[Any]):
             self._decided = True
             return True
 
-    def _begin(self) -> bool:
-        """Whether it is to run: nobody has cancelled it, and from now on nobody can."""
+    def _begin(self) -> tuple[Context, Callable[..., Any], tuple[Any, ...]] | None:
+        """What is to run, from now on nobody can cancel it; None: somebody has."""
         with LOCK:
-            self._began = not self._decided
-            return self._began
-
-    def _parts(self) -> tuple[Context, Callable[..., Any], tuple[Any, ...]]:
-        """What it is made of, which is let go of."""
+            if self._decided:
+                return None
+            self._began = True
         parts = self._context, self._function, self._arguments
         del self._context, self._function, self._arguments
         return parts
@@ -186,7 +184,7 @@ class ThreadPool:
     def _steps_back(self, worker: _Worker) -> bool:
         """Whether a thread leaves short calls to the others, which have as short ones, and watches."""
         by_others = self._taken - worker.since - worker.brief
-        if worker.brief < SEVERAL or by_others < SEVERAL or self._lookout is not None or not self._busy:
+        if by_others < SEVERAL or not self._busy:
             return False
         worker.brief = 0
         worker.watches = True
@@ -220,7 +218,7 @@ class ThreadPool:
                     self._asleep.append(worker)
                     self._spare += 1
                 return None
-            if worker.brief >= SEVERAL and self._steps_back(worker):
+            if self._lookout is None and worker.brief >= SEVERAL and self._steps_back(worker):
                 return None
             if not worker.brief:
                 worker.since = self._taken
@@ -232,14 +230,15 @@ class ThreadPool:
             return work
 
     def _do(self, work: Work, worker: _Worker) -> None:
-        runs = work._begin()
+        parts = work._begin()
         began = perf_counter()
-        result, error = _outcome_of(*work._parts()) if runs else (None, None)
+        result, error = _outcome_of(*parts) if parts is not None else (None, None)
+        del parts
         worker.brief = worker.brief + 1 if perf_counter() - began < SHORT else 0
         with self._lock:
             self._busy -= 1
             self._near += 1  # already now: those who hear of the end may have more to do
-        if runs:
+        if work._began:
             try:
                 work._conclude(result, error)
             except BaseException:  # noqa: BLE001
