@@ -165,7 +165,7 @@ class Driver:
         if state.is_end:
             del units[event.task]
         try:
-            self._note(unit, event)
+            self._note_call(unit, event) if unit.role is Role.CALL else self._note(unit, event)
         except BaseException:  # noqa: BLE001 - a run goes on whatever becomes of the notes about it
             complain("cannot keep what became of %s", event.name)
         if not state.is_end:
@@ -177,16 +177,17 @@ class Driver:
             self.cancel(interrupted=True)
         elif is_last or (self._is_cut and not units):
             self._end()
+        else:
+            self._weave.look()
 
     def _note(self, unit: Unit, event: Event) -> None:
         record, state, role = unit.record, event.state, unit.role
-        if role is Role.CALL:
-            self._note_call(unit, event)
-        elif record is not None and role is not Role.GATE:
-            if state is State.FAILED and role is not Role.JOIN:
-                self._fail(unit, record, event.detail)
-            if state.is_end and self._weave.ends[record.job] is event.task:  # type: ignore[index]
-                self._note_end(record, event)
+        if record is None or role is Role.GATE:
+            return
+        if state is State.FAILED and role is not Role.JOIN:
+            self._fail(unit, record, event.detail)
+        if state.is_end and self._weave.ends[record.job] is event.task:  # type: ignore[index]
+            self._note_end(record, event)
 
     def _note_call(self, unit: Unit, event: Event) -> None:
         record, state, place = unit.record, event.state, unit.place

@@ -77,14 +77,14 @@ def facts_of(plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, bac
 def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier) -> dict[str, Any]:
     job = part.job
     record = records[job]
-    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.value}
+    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.word}
     if job.elements is not None:
         facts["elements"] = _told(job.elements)
         if len(record.places) < len(job.elements):
             facts["left"] = list(record.places)
         if part.state is State.WANTED and len(part.places) < len(record.places):
             facts["places"] = list(part.places)
-    facts.update(_edges(job, records))
+    _add_edges(facts, job, records)
     if part.why:
         facts["why"] = part.why
     if job.spec.resources is not NOTHING and job.spec.resources != NOTHING:
@@ -98,9 +98,8 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
     return facts
 
 
-def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
+def _add_edges(facts: dict[str, Any], job: AnyJob, records: Mapping[AnyJob, Record]) -> None:
     """What it comes after, and how."""
-    facts: dict[str, Any] = {}
     if job.edges or job.arguments.takes:
         edges = {dep: edge.status for dep, edge in job.edges.items()}
         edges.update(dict.fromkeys(job.arguments.takes, "success"))
@@ -115,7 +114,6 @@ def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
     asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
     if asks:
         facts["asks"] = sorted(asks)
-    return facts
 
 
 def _told(elements: Sequence[Any]) -> Any:

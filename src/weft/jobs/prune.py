@@ -113,7 +113,7 @@ class Plan:
         for job in todo:  # which grows meanwhile
             part = self.parts[job]
             part.places = self._places(job)
-            if self._is_done(job):
+            if not part.places and self._is_done(job):
                 part.state = State.UP_TO_DATE
                 continue
             part.state = State.WANTED
@@ -129,7 +129,9 @@ class Plan:
     def _wait(self, part: Planned) -> None:
         """Which of its edges a job still waits for."""
         job = part.job
-        done = [dep for dep in job.edges if self._is_done(dep)]
+        if not job.edges:
+            return
+        done = [dep for dep in job.edges if not self._places(dep) and self._is_done(dep)]
         if not done:
             part.edges = dict(job.edges)
             return

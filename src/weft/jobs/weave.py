@@ -93,10 +93,13 @@ class Weave:
         self._records = records
         self._places = places
         self._start = Marker(f"the start of {name}")
+        # Not all tasks one by one, which the engine would have to count for each of them.
+        self._rest = Marker(f"the jobs of {name}")
         self._markers: list[Marker] = [self._start]
         self._elements: dict[Job[..., Any], dict[int, Task]] = {}  # the tasks of an array's elements, by place
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
+        self._gated = bool(gates)
         anywhere = all(getattr(place, "anywhere", False) for place in set(places.values()))
         self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, anywhere=anywhere, name=name)
         self.scheduler.observe(observer, early=False)
@@ -107,8 +110,7 @@ class Weave:
             for part in self._plan:
                 if part.state is State.WANTED:
                     self._build(part)
-            ends: Any = dict.fromkeys(self.ends.values(), "any")
-            self._submit(Unit(None, Role.END), ends, name="the end")
+            self._submit(Unit(None, Role.END), {self._rest: "any"}, name="the end")
         except BaseException:
             self.scheduler.shutdown(wait=False, cancel_futures=True)
             raise
@@ -119,6 +121,12 @@ class Weave:
         for marker in self._markers:
             marker._conclude(None, None)
         self._markers.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Whether all tasks are over but the last, which then may end, too."""
+        if len(self.units) == 1:
+            self._rest._conclude(None, None)
 
     def _gates(self) -> tuple[Locks | None, Slots | None]:
         counts = {
@@ -135,7 +143,7 @@ class Weave:
 
     def _build(self, part: Planned) -> None:
         job, record = part.job, self._records[part.job]
-        whole, each = self._edges(part)
+        whole, each = self._edges(part) if part.edges else ({}, {})
         takes = job.arguments.takes
         data = {self.ends[dep]: "success" for dep in takes if dep in self.ends} if takes else {}
         if job.elements is None:
@@ -201,14 +209,12 @@ class Weave:
             dependencies=edges or {self._start: "any"},
             name=name,
             wait_for=wait_for,
-            gates=None if job is None else self._claims(job),
+            gates=self._claims(job) if self._gated and job is not None else None,
         )
         self.units[task] = unit
         return task
 
     def _claims(self, job: Job[..., Any]) -> dict[Gate, Any] | None:
-        if self._locks is None and self._slots is None:
-            return None
         claims: dict[Gate, Any] = {}
         if self._locks is not None and job.spec.throttle is not None:
             claims[self._locks] = self._records[job].key
