@@ -356,6 +356,7 @@ def test_what_a_job_has_died_of_is_told(slurm, tmp_path):
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow  # Slurm looks at time limits now and then
 def test_slurms_own_time_limit_and_a_cancel_by_somebody(slurm, gate):
     slow = call(gate.wait, name="slow")
     array = job(name="array", array=2)(lambda i: gate.wait())
@@ -404,14 +405,15 @@ def test_a_node_that_fails_ends_its_job_or_has_it_run_again(slurm, gate, tmp_pat
 
 def test_a_controller_that_is_away_for_a_while_costs_nothing(slurm, gate):
     a = call(lambda: gate.wait() or 1, name="a")
+    slurm.configure(MessageTimeout=1)  # its commands give up sooner
     run = schedule(job(name="b")(lambda x: x + 1).bind(a), backend="slurm")
     gate.arrived()
     assert named(run)["a"] is State.RUNNING
     with slurm.controller_stopped():
-        assert named(run)["a"] is State.RUNNING
         gate.open()
-        assert eventually(lambda: named(run)["a"] is State.SUCCEEDED)
-        assert named(run)["b"] is State.WANTED
+        assert eventually(lambda: any((run.path / "outcomes").iterdir()))
+        # What is there is known; of the rest nothing is concluded.
+        assert named(run) == {"a": State.SUCCEEDED, "b": State.WANTED}
     assert ended(run)["b"] == 2
 
 
