@@ -13,10 +13,13 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 
 # Processes that share tests have a thread for that, and a fork of a process with threads may find what they hold locked.
 FORKS = $(BIN)/python -m pytest
 
+# What tests marked `cluster` need. With WEFT_REQUIRE_SLURM=1 it is an error when that cannot be had.
+SLURM = $(BIN)/python tools/slurm install --accounting
+
 # Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test unit check bench bench-local bench-jobs clean help
+.PHONY: demo test unit check bench bench-local bench-jobs bench-slurm clean help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,12 +28,14 @@ help: ## list the targets
 demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard library
 	$(BIN)/python examples/stdlib_atlas.py
 
-test: $(VENV)/.dev ## set up and run all tests
+test: $(VENV)/.dev ## set up and run all tests; as root on Debian, installs Slurm for them
+	@$(SLURM) || test -z "$$WEFT_REQUIRE_SLURM"
 	$(PYTEST) -m "not forks"
 	$(FORKS) -m forks
+	@$(SLURM) --check >/dev/null || { echo; echo "*** LEFT OUT: all tests on a real Slurm (marked cluster)."; $(SLURM) --check; } >&2 || true
 
-unit: $(VENV)/.dev ## the tests without the long stress runs
-	$(PYTEST) -m "not slow and not forks"
+unit: $(VENV)/.dev ## the tests without the long stress runs and the real clusters
+	$(PYTEST) -m "not slow and not forks and not cluster"
 
 check: $(VENV)/.dev ## lint, format, strict types, layers
 	$(BIN)/ruff check .
@@ -46,6 +51,9 @@ bench-local: $(VENV)/.bench ## measure LocalExecutor beside its peers (ratios; a
 
 bench-jobs: $(VENV)/.bench ## measure jobs beside their peers (ratios; about 10 minutes)
 	$(BIN)/python benchmarks/jobs.py
+
+bench-slurm: $(VENV)/.bench ## measure SlurmExecutor beside its peers, on a Slurm of its own (ratios; about 20 minutes)
+	$(BIN)/python benchmarks/slurm.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,9 +27,11 @@ MEASUREMENTS = {
     "imports": "costs:imports",
     "workload": "workloads:measure",
     "jobs": "job_graphs:measure",
+    "slurm": "slurm_workloads:measure",
 }
 
 GRACE_S = 3.0
+MOST_TOLD = 1_000  # characters of an error
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def in_child(measurement: str, limit_s: float, **params: object) -> Outcome:
 def in_words(problem: str) -> str:
     """Say without Python's names what is no error of a contender."""
     if problem.startswith("ModuleNotFoundError: "):
-        return "not installed"
+        return "not installed: " + problem.rpartition("named ")[2].strip("'")
     return problem.removeprefix("CannotError: ")
 
 
@@ -114,7 +116,8 @@ def answer(measurement: str, params: dict[str, Any]) -> dict[str, object]:
         return {"numbers": getattr(import_module(module), function)(**params)}
     except Exception as error:
         traceback.print_exc()
-        return {"problem": f"{type(error).__name__}: {error}".partition("\n")[0]}
+        told = " ".join(str(error).split())
+        return {"problem": f"{type(error).__name__}: {told}"[:MOST_TOLD]}
 
 
 if __name__ == "__main__":

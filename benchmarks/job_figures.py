@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import product
 
-from figures import judged_most
 from further import Finding, verdict
 from job_graphs import MEMORY
+from plan import judged_most
 from report import MOST_GROWTH, Notes, cell, ratio
 from rounds import Results, Start
 

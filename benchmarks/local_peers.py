@@ -116,8 +116,9 @@ def executorlib() -> Iterator[Pool]:
 
 
 @contextmanager
-def dask() -> Iterator[Pool]:
-    from distributed import Client, LocalCluster
+def dask(workers: Callable[[], AbstractContextManager[Any]] | None = None) -> Iterator[Pool]:
+    """Open a client of this cluster; without one, of a cluster on this machine."""
+    from distributed import Client
 
     class Dask(WithArguments):
         # pure=False: not a result that it remembers from an equal call. Arrays are scattered, as its manual asks.
@@ -131,11 +132,16 @@ def dask() -> Iterator[Pool]:
         def map_all(self, task: Task, items: Sequence[Any]) -> list[Any]:
             return list(client.gather(client.map(task, items, pure=False)))
 
-    cluster = LocalCluster(
+    with (workers or dask_workers)() as cluster, Client(cluster) as client:
+        yield Dask()
+
+
+def dask_workers() -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(
         n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.ERROR
     )
-    with cluster, Client(cluster) as client:
-        yield Dask()
 
 
 @contextmanager
@@ -167,7 +173,8 @@ def ray() -> Iterator[Pool]:
 
 
 @contextmanager
-def parsl() -> Iterator[Pool]:
+def parsl(provider: Callable[[], Any] | None = None) -> Iterator[Pool]:
+    """Open its pool over workers that this provider starts; without one, on this machine."""
     from parsl.app.app import python_app
     from parsl.config import Config
     from parsl.dataflow.dflow import DataFlowKernel
@@ -189,7 +196,7 @@ def parsl() -> Iterator[Pool]:
             max_workers_per_node=WORKERS,
             address="127.0.0.1",
             encrypted=False,
-            provider=LocalProvider(init_blocks=1, max_blocks=1),
+            provider=provider() if provider else LocalProvider(init_blocks=1, max_blocks=1),
         )
         config = Config(
             executors=[executor], run_dir=run_dir, strategy="none", usage_tracking=0, initialize_logging=False

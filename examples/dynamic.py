@@ -1,6 +1,6 @@
 """A graph that is built in a loop: one fit for each width, a cross-check of neighbours, and the best of all.
 
-    python examples/dynamic.py [--backend threads]
+    python examples/dynamic.py [--backend threads | slurm]
 
 Jobs are made by calling `job` like any function, so their number and names may depend on data.
 """
@@ -47,7 +47,7 @@ best = job(choose).bind(fits)
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--backend", default=None)
-    run = schedule(best, *checks, backend=parser.parse_args().backend)
+    run = schedule(best, *checks, backend=parser.parse_args().backend, wait=True)
     for check in checks:
         print(run[check])
     print("best:", run[best])

@@ -3,6 +3,7 @@
     python examples/pi.py                      # runs 8 estimates, then the merge
     python examples/pi.py                      # again: everything is there, so nothing runs
     python examples/pi.py --backend threads    # somewhere else
+    python examples/pi.py --backend slurm      # on a cluster
 
 The files go to the folder pi/ (or --folder). Remove one of them, and the next run makes just that one, and the merge.
 """
@@ -18,7 +19,7 @@ ESTIMATES = 8
 POINTS = 100_000
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--backend", default=None, help="local (default), threads, serial or dry")
+parser.add_argument("--backend", default=None, help="local (default), threads, serial, slurm or dry")
 parser.add_argument("--folder", type=Path, default=Path("pi"))
 options = parser.parse_args()
 folder: Path = options.folder
@@ -61,7 +62,7 @@ def merge() -> float:
 
 if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
-    run = schedule(merge, backend=options.backend)
+    run = schedule(merge, backend=options.backend, wait=True)  # a cluster would not keep us waiting
     print(run.summary())
     if merged.exists():
         print(f"pi is about {json.loads(merged.read_text()):.3f}")

@@ -9,6 +9,11 @@ from hypothesis import HealthCheck, settings
 
 from contract.executors import CANDIDATES
 
+# Real clusters, for tests anywhere.
+pytest_plugins = ["cluster.fixtures"]
+# Assertions in these say what they compare.
+pytest.register_assert_rewrite("executors.cluster.facts")
+
 # Beside other tests a step takes any time. A test that hangs is the business of pytest-timeout.
 settings.register_profile("weft", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("weft")

@@ -10,15 +10,19 @@ import pytest
 from weft import errors
 from weft.errors import (
     ExecutorBroken,
+    JobDied,
     JobFailed,
+    OutOfMemory,
     PostconditionFailed,
     PreconditionFailed,
     RemoteError,
     RemoteTraceback,
     RunInUse,
+    SubmitError,
     TaskError,
     TaskExited,
     TaskTimeout,
+    TimeLimitReached,
     WeftError,
     WorkerDied,
     WorkflowError,
@@ -35,6 +39,10 @@ WITH_FACTS = [
     PostconditionFailed("no result", job="fit", element=3, condition="there"),
     RunInUse("it goes on", run="r-1", host="here", pid=5),
     WorkflowError("2 jobs failed", [JobFailed("fit failed", job="fit"), JobFailed("plot failed", job="plot")]),
+    JobDied("it died", task="fit", job_id="7_3", state="NODE_FAIL", reason="", signal=9, log=Path("log"), stderr="x"),
+    OutOfMemory("too much", task="fit", job_id="7", state="OUT_OF_MEMORY", exitcode=1),
+    TimeLimitReached("too long", task="fit", job_id="7", state="TIMEOUT", seconds=60.0),
+    SubmitError("refused", said="sbatch: error: no such partition"),
     RemoteError("it stays there", type_name="zoo.Odd", text="odd", traceback="Traceback ..."),
 ]
 SAMPLES = [*(kind("some text") for kind in KINDS if kind not in map(type, WITH_FACTS)), *WITH_FACTS]

@@ -4,21 +4,21 @@ Names are imported when they are first used, so that ``import weft`` costs next 
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
 * jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
-* executors:          `LocalExecutor`, `Retry`
+* executors:          `LocalExecutor`, `SlurmExecutor`, `Retry`, `map`, `on_terminate`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
 * errors:             `weft.errors`
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from weft.calls import Closure, task
     from weft.engine.events import Event
     from weft.engine.states import State
-    from weft.executors import LocalExecutor
+    from weft.executors import LocalExecutor, SlurmExecutor, on_terminate
+    from weft.executors import map as map
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
     from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
     from weft.resources import Retry
@@ -36,18 +36,22 @@ __all__ = [
     "ScheduledFuture",
     "Scheduler",
     "SerialRunner",
+    "SlurmExecutor",
     "State",
     "WaitFuture",
     "WaitGraph",
     "after",
     "ensure",
     "job",
+    "on_terminate",
     "schedule",
     "task",
     "terminal_nodes",
     "waitfor",
     "wrap",
 ]
+
+# Not `map`: a star-import would hide Python's own.
 
 __version__ = "0.1.0"
 
@@ -65,12 +69,15 @@ __getattr__, __dir__ = lazily(
         "ScheduledFuture": "weft.futures",
         "Scheduler": "weft.futures",
         "SerialRunner": "weft.runners",
+        "SlurmExecutor": "weft.executors",
         "State": "weft.futures",
         "WaitFuture": "weft.futures",
         "WaitGraph": "weft.futures",
         "after": "weft.jobs",
         "ensure": "weft.jobs",
         "job": "weft.jobs",
+        "map": "weft.executors",
+        "on_terminate": "weft.executors",
         "schedule": "weft.jobs",
         "task": "weft.calls",
         "terminal_nodes": "weft.jobs",

@@ -21,6 +21,10 @@
         ├── TaskExited                        its function called sys.exit(); code
         ├── TaskTimeout       (TimeoutError)  it ran longer than its time=; seconds
         ├── WorkerDied                        the process that ran it ended; task, pid, exitcode, signal, stderr
+        │   └── JobDied                       on a cluster: its job ended without an outcome; job_id, state, reason, log
+        │       ├── OutOfMemory (MemoryError)          of too little memory=
+        │       └── TimeLimitReached (TaskTimeout)     of too little time=; the batch system ended it
+        ├── SubmitError                       the batch system refused it; command, said
         ├── RemoteError                       an exception that could not be brought over; type_name, text, traceback
         ├── ExecutorBroken    (BrokenExecutor) no worker can be started any more
         └── DependencyNeverSatisfied          what it waited for can no longer come
@@ -48,7 +52,9 @@ __all__ = [
     "DeadlockError",
     "DependencyNeverSatisfied",
     "ExecutorBroken",
+    "JobDied",
     "JobFailed",
+    "OutOfMemory",
     "PostconditionFailed",
     "PreconditionFailed",
     "RemoteError",
@@ -56,10 +62,12 @@ __all__ = [
     "ResultError",
     "RunInUse",
     "StorageError",
+    "SubmitError",
     "TamperedError",
     "TaskError",
     "TaskExited",
     "TaskTimeout",
+    "TimeLimitReached",
     "UnknownValueError",
     "UserError",
     "WeftError",
@@ -218,7 +226,7 @@ class WorkerDied(TaskError):  # noqa: N818 - says what happened
     def __init__(
         self, message: str, *, task: str, pid: int | None, exitcode: int | None, signal: str | None, stderr: str = ""
     ) -> None:
-        super().__init__(message)
+        TaskError.__init__(self, message)  # and not the next one's: that may be a TaskTimeout, which asks for more
         self.task = task
         self.pid = pid
         self.exitcode = exitcode
@@ -262,6 +270,65 @@ def _signal_name(number: int) -> str:
         return Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+class JobDied(WorkerDied):
+    """The job that ran a task on a cluster ended, and left no outcome.
+
+    Attributes:
+        job_id: of the batch system, such as ``"123_4"``; None where it was never known.
+        state: the batch system's own word for its end, such as ``"NODE_FAIL"``; empty where nobody knows.
+        reason: why, in the batch system's words; may be empty.
+        log: the file with what it wrote; `stderr` has its last lines.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        job_id: str | None,
+        state: str = "",
+        reason: str = "",
+        exitcode: int | None = None,
+        signal: int | None = None,
+        log: Path | None = None,
+        stderr: str = "",
+    ) -> None:
+        name = None if signal is None else _signal_name(signal)
+        super().__init__(message, task=task, pid=None, exitcode=exitcode, signal=name, stderr=stderr)
+        self.job_id = job_id
+        self.state = state
+        self.reason = reason
+        self.log = log
+
+
+class OutOfMemory(JobDied, MemoryError):  # noqa: N818 - as in MemoryError, which it is
+    """A job was ended for using more memory than it had asked for."""
+
+    def __new__(cls, *args: Any, **_: Any) -> OutOfMemory:
+        # MemoryError's own is for exceptions that are made of it alone.
+        return BaseException.__new__(cls, *args)
+
+
+class TimeLimitReached(JobDied, TaskTimeout):
+    """A job was ended by the batch system for running longer than it had asked for; `seconds` is that limit."""
+
+    def __init__(self, message: str, *, seconds: float, **facts: Any) -> None:
+        JobDied.__init__(self, message, **facts)
+        self.seconds = seconds
+
+
+class SubmitError(TaskError):
+    """A batch system refused a task for good.
+
+    Attributes:
+        said: what it said.
+    """
+
+    def __init__(self, message: str, *, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class RemoteError(TaskError):

@@ -114,10 +114,10 @@ def test_map_times_out_at_the_result_that_is_late(executor, stage, timeout):
     gate.open()
 
 
-def test_map_gives_what_is_done_before_it_times_out(executor, stage):
+def test_map_gives_what_is_done_before_it_times_out(executor, stage, candidate):
     gate = stage.gate()
     executor.submit(same, 0).result(PATIENCE)  # a worker is there
-    results = executor.map(wait_if, [False, True], [gate] * 2, "ab", timeout=0.5)
+    results = executor.map(wait_if, [False, True], [gate] * 2, "ab", timeout=candidate.prompt)
     assert next(results) == "a"
     with pytest.raises(TimeoutError):
         next(results)

@@ -77,7 +77,11 @@ def seen():
         (lambda never: schedule([never]), ArgumentError, r"with a star: \*jobs"),
         (lambda never: schedule(noop), ArgumentError, "schedule needs jobs, got .*noop.*write @job above def noop"),
         (lambda never: schedule(never, name=3), ArgumentError, r"schedule\(name=...\) must be some text, got 3"),
-        (lambda never: schedule(never, backend="thread"), ChoiceError, "one of 'local', 'threads', 'serial', 'dry'"),
+        (
+            lambda never: schedule(never, backend="thread"),
+            ChoiceError,
+            "one of 'local', 'threads', 'serial', 'slurm', 'dry'",
+        ),
         (lambda never: schedule(never, backend="thread"), ChoiceError, "did you mean 'threads'"),
         (lambda never: schedule(never, backend=3), ArgumentError, "an executor, or an object with the methods of"),
         (lambda never: schedule(never, backend=ThreadPoolExecutor), ArgumentError, r"give an instance: ThreadPoolEx"),

@@ -3,10 +3,9 @@
 `task` turns a function into a `MetaFuncBase`; a `Closure` is one with arguments. Runners take either.
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from weft.calls.checks import check
     from weft.calls.closure import Closure

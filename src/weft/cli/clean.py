@@ -61,6 +61,7 @@ def command(older: str, commit: bool) -> None:
 def _over(until: float) -> list[RunFolder]:
     """The runs that are over and in which nothing has happened since, the oldest first."""
     from weft.errors import StorageError
+    from weft.jobs.cluster.detached import goes_on
     from weft.rundir import all_runs
     from weft.rundir.place import check_folder
 
@@ -69,7 +70,8 @@ def _over(until: float) -> list[RunFolder]:
         try:
             if run.last_change() <= until:
                 check_folder(run.path)
-                if not run.is_live():
+                # Of one that has ended unnoticed that is found out now, and when it was.
+                if not goes_on(run) and run.last_change() <= until:
                     found.append(run)
         except StorageError as error:  # not the user's, so it is not ours to delete
             _stays(run, error)

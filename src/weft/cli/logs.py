@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 STEP = 0.2  # seconds between looks at a file that grows
+ASK = 2.0  # seconds between questions to a batch system
 READ = 64 * 1024
 
 
@@ -87,16 +88,23 @@ def _nothing(view: View, key: str, place: int | None) -> str:
 def _follow(view: View, job: SeenJob, place: int | None, tail: Tail) -> None:
     from weft.cli.view import View
 
-    folder, size = view.folder, -1
+    folder, size, ask_at = view.folder, -1, 0.0
     while True:
-        now = folder.journal.stat().st_size if folder.journal.exists() else 0
-        if now != size or not folder.is_live():  # else nothing has happened, and there may be many events
+        now = _size(folder)
+        alone = not folder.is_live() and time.monotonic() >= ask_at
+        if now != size or alone:  # else nothing has happened, and there may be many events
             view, size = View(folder), now
+            if view.survey is not None:  # which asks a batch system, and writes down what is new
+                size, ask_at = _size(folder), time.monotonic() + ASK
         state = view.jobs[job.key].states.get(place or 0)
         tail.more()  # after its state: what a job has written is there before its end is told
-        if view.how != "running" or (state is not None and state.is_end):
+        if view.how not in ("queued", "running") or (state is not None and state.is_end):
             return
         time.sleep(STEP)
+
+
+def _size(folder: RunFolder) -> int:
+    return folder.journal.stat().st_size if folder.journal.exists() else 0
 
 
 class Tail:

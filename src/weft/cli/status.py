@@ -11,18 +11,21 @@ import click
 
 if TYPE_CHECKING:
     from weft.cli.view import SeenJob, View
+    from weft.jobs.cluster.survey import Survey
 
 __all__ = ["command"]
 
 LATEST = 20  # runs in the list
 ROWS = 40  # jobs in the table, on a terminal
 NAME = 34  # characters of the name of a job
+ID = 8  # characters of what a batch system calls it
 LINE = 76  # characters of a reason, which stands four to the right
 
 COLOURS = {
     "succeeded": "green",
     "finished": "green",
     "up to date": "green",
+    "queued": "blue",
     "running": "blue",
     "failed": "red",
     "cut short": "red",
@@ -90,7 +93,9 @@ def _show(view: View, everything: bool) -> None:
     facts = view.facts
     if facts:
         _say(f"script {facts.get('script')}, backend {facts.get('backend')}, on {facts.get('host')}")
-    if view.how == "running":
+    if view.survey is not None:
+        _say_who_has_it(view, view.survey)
+    elif view.how == "running":
         driver = view.folder.driver()
         if driver is not None:
             _say(f"driven by process {driver.pid}; to stop it: weft cancel {view.name}")
@@ -101,7 +106,8 @@ def _show(view: View, everything: bool) -> None:
     jobs.sort(key=lambda job: ORDER.index(job.state.value))
     shown = jobs if everything or not sys.stdout.isatty() else jobs[:ROWS]
     wide = max(3, *(len(cut(job.name, NAME)) for job in shown))
-    _say(f"\n{'job':<{wide}}  {'state':<11}  {'elements':>9}  {'time':>6}")
+    ids = f"  {'id':>{ID}}" if view.ids else ""
+    _say(f"\n{'job':<{wide}}  {'state':<11}  {'elements':>9}  {'time':>6}{ids}")
     for job in shown:
         _say(_job_row(view, job, wide, now))
     if len(shown) < len(jobs):
@@ -109,6 +115,16 @@ def _show(view: View, everything: bool) -> None:
     failed = next((job for job in jobs if job.state.value == "failed"), None)
     if failed is not None:
         _say(f"\nmore of it: weft logs {view.name} {_word(failed.name)}")
+
+
+def _say_who_has_it(view: View, survey: Survey) -> None:
+    """Of a run that a batch system runs alone."""
+    if view.how == "cut short":
+        _say("not all of it was submitted; run its script again, and what is missing is")
+    elif survey.away:
+        _say(f"{view.facts.get('backend')} does not answer: {survey.away}")
+    else:
+        _say(f"in the hands of {view.facts.get('backend')}; to stop it: weft cancel {view.name}")
 
 
 def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
@@ -121,7 +137,8 @@ def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
     seconds = job.seconds(now if view.how == "running" else view.changed)
     took = "" if seconds is None else duration(seconds)
     state = _styled(f"{job.state.value:<11}", job.state.value)
-    row = f"{cut(job.name, NAME):<{wide}}  {state}  {elements:>9}  {took:>6}"
+    number = f"  {view.ids.get(job.key, ''):>{ID}}" if view.ids else ""
+    row = f"{cut(job.name, NAME):<{wide}}  {state}  {elements:>9}  {took:>6}{number}"
     why = "" if job.state.is_success else cut(view.why(job), LINE)
     return row.rstrip() + (f"\n    {why}" if why else "")
 

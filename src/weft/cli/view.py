@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.engine.states import State
 from weft.errors import ChoiceError, StorageError
 from weft.rundir import RunFolder, read_journal
+
+if TYPE_CHECKING:
+    from weft.jobs.cluster.survey import Survey
 
 __all__ = ["SeenJob", "View", "counted_states"]
 
@@ -84,8 +87,10 @@ class View:
     """A run.
 
     Attributes:
-        how: ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"`` (by Ctrl-C), or ``"cut short"``: its
-            driver is gone, and has said nothing.
+        ids: what a batch system calls jobs, by key.
+        survey: of a run that a batch system runs alone; None where it has a driver, or is over.
+        how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"``
+            (by Ctrl-C), or ``"cut short"``: its driver is gone, and has said nothing.
         jobs: by key, in topological order.
         began, changed: seconds since the epoch.
     """
@@ -100,6 +105,8 @@ class View:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StorageError(f"{folder.path / 'run.json'} is not what weft wrote there") from error
         self.changed = self.began
+        self.survey = _survey(folder)  # before its events are read, to which it adds what is new
+        self.ids = _ids(folder)
         live = folder.is_live()  # before its events are read: what ends in between is seen there
         last = ""
         for event in read_journal(folder.journal):
@@ -110,10 +117,21 @@ class View:
             elif isinstance(event.get("job"), str) and event["job"] in self.jobs:
                 self.jobs[event["job"]].take(event)
         self.how = last if last in ENDS else "running" if live else "cut short"
-        if self.how == "cancelled":  # its driver may have been killed before it could say what that means for its jobs
+        if self.survey is not None:
+            self.how = self._how_it_stands(self.survey, live=live)
+        elif (
+            self.how == "cancelled"
+        ):  # its driver may have been killed before it could say what that means for its jobs
             self._stop(State.CANCELLED, "")
         elif self.how == "cut short":
             self._stop(State.WANTED, "was running when the run was cut short")
+
+    def _how_it_stands(self, survey: Survey, *, live: bool) -> str:
+        """A run that a batch system runs alone."""
+        if not live and survey.standing.not_submitted():
+            return "cut short"
+        waits = (State.WANTED, State.IDLE, State.UP_TO_DATE)
+        return "queued" if all(job.state in waits for job in self.jobs.values()) else "running"
 
     def _stop(self, state: State, why: str) -> None:
         for job in self.jobs.values():
@@ -121,7 +139,7 @@ class View:
 
     def seconds(self) -> float:
         """How long it has been going on, or went on."""
-        return (time.time() if self.how == "running" else self.changed) - self.began
+        return (time.time() if self.how in ("queued", "running") else self.changed) - self.began
 
     def job(self, text: str) -> SeenJob:
         """A job by its name, or the key that its files have."""
@@ -137,6 +155,8 @@ class View:
 
     def why(self, job: SeenJob) -> str:
         """Why a job that waits does, or what went wrong with one that failed; one line, perhaps empty."""
+        if self.survey is not None and not job.state.is_end:
+            return self._said(self.survey, job)
         if job.state is State.WANTED and self.how == "running":
             waiting = [(self.jobs[key], status) for key, status in job.edges if key in self.jobs]
             names = [
@@ -150,6 +170,40 @@ class View:
                 )
             return "waits for a free place"
         return " ".join(job.detail.removeprefix("DependencyNeverSatisfied: ").split())
+
+    def _said(self, survey: Survey, job: SeenJob) -> str:
+        """What the batch system says of a job that waits or runs."""
+        lines = survey.said.get(job.key, ())
+        where = str(self.facts.get("backend"))
+        if not lines:
+            if job.key in self.ids:
+                return survey.away or "has ended; its outcome is awaited"
+            return "" if job.state is State.IDLE else "not submitted"
+        texts = [f"{line.state} ({line.reason})" if line.reason not in ("", "None") else line.state for line in lines]
+        told = [text for text in dict.fromkeys(texts) if text not in ("RUNNING", "COMPLETING")]
+        return f"{where}: {', '.join(told)}" if told else ""
+
+
+def _survey(folder: RunFolder) -> Survey | None:
+    """What is known of a run that a batch system runs alone, if it is one, and not over."""
+    from weft.jobs.cluster.systems import is_detached
+
+    if not is_detached(folder):
+        return None
+    from weft.jobs.cluster.detached import survey_of
+
+    survey = survey_of(folder)
+    return None if survey is None or survey.over else survey
+
+
+def _ids(folder: RunFolder) -> Mapping[str, str]:
+    from weft.jobs.cluster.systems import is_detached
+
+    if not is_detached(folder):
+        return {}
+    from weft.jobs.cluster.register import Register
+
+    return Register(folder.path).ids()
 
 
 def counted_states(jobs: Sequence[SeenJob]) -> str:

@@ -2,10 +2,14 @@
 
 What the messages work on belongs to that thread alone and needs no lock. The lock here, the door, stands only between
 those who bring something new and the end of the thread: whatever is accepted is dealt with.
+
+The thread holds the *hand* but while it sleeps. Then another thread may take it, and do for once what else would be a
+message: two threads that wake each other wait longer for that than most of what they do takes.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +26,16 @@ Verb: TypeAlias = Callable[[Any], object]
 
 
 IDLE = 10.0  # seconds
+
+_main = threading.main_thread().ident
+
+
+def _in_child() -> None:
+    global _main
+    _main = threading.main_thread().ident
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class _Idle(Exception):  # noqa: N818 - no error
@@ -44,6 +58,8 @@ class Actor(Generic[N]):
         self._door = threading.RLock()  # reentrant, for signal handlers
         self._closed = ""  # why no more is accepted
         self._over = False  # the thread reads nothing any more
+        self._hand = threading.Lock()  # whoever holds it may touch what belongs to the thread
+        self._helper = 0  # another thread that holds it
 
     # From any thread.
 
@@ -60,9 +76,12 @@ class Actor(Generic[N]):
                 self._start()
             self._new.append(subject)
         # The thread says that it will sleep and then looks at the tray once more; we fill the tray and then look
-        # whether it sleeps. One of us sees the other.
+        # whether it sleeps. One of us sees the other. Of many who find it asleep one has to wake it.
         if self._asleep:
-            self._inbox.put(None)
+            try:
+                self._asleep = False
+            finally:
+                self._inbox.put(None)
 
     def close(self, why: str) -> None:
         """Accept nothing new, and say `why`. The thread ends when nothing is left to do."""
@@ -83,11 +102,31 @@ class Actor(Generic[N]):
 
     def is_here(self) -> bool:
         """Whether this very thread is the one that does the work."""
-        return threading.current_thread() is self.thread
+        return threading.current_thread() is self.thread or threading.get_ident() == self._helper
+
+    def helps(self) -> bool:
+        """Take the hand, if the thread sleeps; then `has_helped` must follow. Never in the main thread.
+
+        There a Ctrl-C may come at any moment, and what belongs to the thread would be left half done.
+        """
+        here = threading.get_ident()
+        if here == _main or not self._hand.acquire(blocking=False):
+            return False
+        self._helper = here
+        return True
+
+    def has_helped(self, *, wake: bool) -> None:
+        """Give the hand back; `wake` the thread, if there is something that it has to do itself."""
+        self._helper = 0
+        self._hand.release()
+        if wake:
+            self._inbox.put(None)
 
     def abandon(self) -> None:
         """In the child of a fork: the thread is not here, so nothing accepted here would ever be done."""
         self._door = threading.RLock()
+        self._hand = threading.Lock()
+        self._hand.acquire()
         self._over = True
         self._closed = "this scheduler belongs to the process that was forked; make a new one in the child"
 
@@ -102,14 +141,15 @@ class Actor(Generic[N]):
 
     def _run(self) -> None:
         """No thread dies silently: what goes wrong in a turn is logged, and the next turn comes."""
-        while not self._over:
-            try:
-                self._turn()
-            except _Idle:
-                return
-            except BaseException as exception:  # noqa: BLE001
-                complain("unexpected error in the thread of %s", self._name)
-                self._went_wrong(exception)
+        with self._hand:
+            while not self._over:
+                try:
+                    self._turn()
+                except _Idle:
+                    return
+                except BaseException as exception:  # noqa: BLE001
+                    complain("unexpected error in the thread of %s", self._name)
+                    self._went_wrong(exception)
 
     def _turn(self) -> None:
         """Hook: one turn, or as many as go well; sets `_over`, by `_stop`, when all is done."""
@@ -131,6 +171,7 @@ class Actor(Generic[N]):
         Otherwise the thread would keep alive for ever what the verbs refer to: often the object that has dropped us.
         """
         while True:
+            self._hand.release()
             try:
                 return self._inbox.get(timeout=None if in_hand else IDLE)
             except Empty:
@@ -138,6 +179,8 @@ class Actor(Generic[N]):
                     if self._inbox.empty() and not self._new:
                         self.thread = None
                         raise _Idle from None
+            finally:
+                self._hand.acquire()
 
     def _stop(self) -> bool:
         """Whether the thread may end now: nothing new can come, and nothing old is left."""

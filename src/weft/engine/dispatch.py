@@ -7,11 +7,14 @@
     cancel ─────────┼─> inbox    ──>            tell the dependents      ─┘      │
     shutdown ───────┘                   end:    event, outcome, dependents  <────┘
 
-A future in the inbox says that it has ended; a pair is a verb and its subject.
+A future in the inbox says that it has ended; a pair is a verb and its subject. Where submits may come from `anywhere`,
+the thread in which a work has ended takes the outcome over itself, and goes on with what that makes ready, while ours
+sleeps.
 
-Every counter, queue and gate below belongs to that thread alone, so none of them needs a lock, no two decisions can
-cross, and events come in the order in which things happened. What others may do is small: put a message into the
-inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads can compete for.
+Every counter, queue and gate below belongs to that thread alone, or to the one in its place, so none of them needs a
+lock, no two decisions can cross, and events come in the order in which things happened. What others may do is small:
+put a message into the inbox, and decide a future (see `weft.engine.light`), which is the only thing that two threads
+can compete for.
 
 Nothing here is recursive: ends go through `_ended`, launches through `_ready`, one at a time.
 """
@@ -22,6 +25,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import FINISHED, PENDING
+from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from weft.engine.actor import Actor
@@ -44,8 +49,11 @@ _NO_KWARGS: Mapping[str, Any] = {}
 class Dispatcher(Actor[Task]):
     """What a Scheduler and its futures share; it lives until everything accepted has ended."""
 
-    def __init__(self, submit: Callable[..., Future[Any]], events: EventStream, name: str) -> None:
+    def __init__(
+        self, submit: Callable[..., Future[Any]], events: EventStream, name: str, *, anywhere: bool = False
+    ) -> None:
         super().__init__(name)
+        self._hear = self._take_over if anywhere else self._inbox.put  # of the end of a work
         self.events = events
         self._submit = submit
         self._waiting: set[Task] = set()  # accepted, not ended, not yet handed to the submit function
@@ -85,28 +93,58 @@ class Dispatcher(Actor[Task]):
 
     def resting(self) -> bool:
         """Whether nothing is under way but waiting for others: a glance from another thread."""
-        return self.thread is None or (self._asleep and not self._works and not self._new and self._inbox.empty())
+        return self.thread is None or (
+            self._asleep and not (self._works or self._new or self._helper) and self._inbox.empty()
+        )
+
+    def _take_over(self, work: Future[Any]) -> None:
+        """A work has ended, in this thread."""
+        if not self.helps():
+            self._inbox.put(work)
+            return
+        try:
+            self._subject = work
+            self._future_ended(work)
+            self._work_off()
+            if self.events.pauses:
+                self.events.pause()
+        except BaseException as exception:  # noqa: BLE001
+            complain("unexpected error where %s is helped", self._name)
+            self._went_wrong(exception)
+        finally:
+            self._subject = None
+            left = self._ready or self._ended  # when something went wrong
+            self.has_helped(wake=bool(left) or (not self._waiting and bool(self._drained or not self._works)))
 
     # The thread -----------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        inbox, new, ready, ended = self._inbox, self._new, self._ready, self._ended
         while True:
-            while ended:
-                self._tell_dependents(ended.popleft())
-            # What has ended comes first, so that no work future lives longer than it has to: with 100,000 of them
-            # the garbage collector would take more time than everything else.
-            if not inbox.empty():
-                self._subject = inbox.get_nowait()
-                self._read(self._subject)
-                continue
+            self._work_off(self._inbox)
             if self._idle():
                 if self._over:
                     return
                 self._subject = self._message(in_hand=bool(self._waiting or self._works))
                 self._asleep = False
                 self._read(self._subject)
+
+    def _work_off(self, inbox: SimpleQueue[Any] | None = None) -> None:
+        """Until nothing is left to do for the moment. What is in the inbox is for the thread itself."""
+        new, ready, ended = self._new, self._ready, self._ended
+        while True:
+            while ended:
+                self._tell_dependents(ended.popleft())
+            # What has ended comes first, so that no work future lives longer than it has to: with 100,000 of them
+            # the garbage collector would take more time than everything else.
+            if inbox is not None and not inbox.empty():
+                self._subject = message = inbox.get_nowait()
+                if isinstance(message, Future):  # nearly always: without a further call
+                    self._future_ended(message)
+                else:
+                    self._read(message)
                 continue
+            if not (new or ready):
+                return
             # Then by turns, so that neither a flood of submits nor one of ready tasks holds up the other.
             if new:
                 self._subject = new.popleft()
@@ -146,7 +184,7 @@ class Dispatcher(Actor[Task]):
 
     def _accept(self, task: Task) -> None:
         self._waiting.add(task)
-        if self.events.observers:
+        if self.events.early:
             self.events.emit(task, State.WANTED)
         try:
             if task._claims:
@@ -194,7 +232,10 @@ class Dispatcher(Actor[Task]):
 
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""
-        succeeded = isinstance(future, ScheduledFuture) and future._state_now is State.SUCCEEDED
+        if isinstance(future, ScheduledFuture):
+            succeeded = future._state_now is State.SUCCEEDED
+        else:
+            succeeded = isinstance(future, LightFuture) and future._state == FINISHED and future._exception is None
         for task in self._dependents.pop(future, ()):
             left = task._open
             if not left:
@@ -292,9 +333,11 @@ class Dispatcher(Actor[Task]):
                 )
             if work is task:
                 raise DeadlockError(f"the submit function returned the very future it was called for: {task.name!r}")
-            if self._works.add(work, task):
+            # Nobody calls back from where we are: that would be a message to ourselves.
+            is_done = isinstance(work, LightFuture) and work._state != PENDING
+            if self._works.add(work, task) and not is_done:
                 try:
-                    work.add_done_callback(self._inbox.put)
+                    work.add_done_callback(self._hear)
                 except BaseException:  # nothing will ever be heard of it
                     self._works.remove(work)
                     raise
@@ -305,6 +348,8 @@ class Dispatcher(Actor[Task]):
         self._move(task, State.RUNNING)
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         task._work = work
+        if is_done:
+            self._future_ended(work)
 
     def _pass_gates(self, task: Task) -> bool:
         claims = task._claims

@@ -97,7 +97,8 @@ def conditions_of(
     """One condition for all edges, or one for each where `dependencies` is a mapping; checked."""
     if condition != "value":
         choose(condition, CONDITIONS, "condition")
-    if type(dependencies) in (list, tuple) or not isinstance(dependencies, Mapping):  # the first is quick, and usual
+    # Before the slow look at an abstract class come the usual ones.
+    if type(dependencies) in (list, tuple) or not isinstance(dependencies, (dict, Mapping)):
         return condition
     for future, each in dependencies.items():
         if each not in CONDITIONS:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.engine.complain import complain
+from weft.engine.states import State
 from weft.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from weft.engine.states import State
     from weft.engine.task import ScheduledFuture
 
 __all__ = ["Event", "EventStream", "Observer"]
@@ -44,6 +44,8 @@ class EventStream:
     def __init__(self, observers: Iterable[Observer] = (), clock: Callable[[], float] = time.time) -> None:
         #: Those who listen; where there are none, an event need not be made.
         self.observers: tuple[Observer, ...] = ()
+        #: Those of them who are also told that a task has been accepted.
+        self.early: tuple[Observer, ...] = ()
         #: Functions that are called when no further event follows for the moment: for observers that gather.
         self.pauses: tuple[Callable[[], object], ...] = ()
         self._clock = clock
@@ -52,8 +54,13 @@ class EventStream:
         for observer in observers:
             self.subscribe(observer)
 
-    def subscribe(self, observer: Observer) -> Callable[[], None]:
-        """Tell `observer` of every event from now on; returns a function that undoes this."""
+    def subscribe(self, observer: Observer, *, early: bool = True) -> Callable[[], None]:
+        """Tell `observer` of every event from now on; returns a function that undoes this.
+
+        Args:
+            observer: is called with each.
+            early: also with the first of each task, that it has been accepted.
+        """
         if not callable(observer):
             raise ArgumentError(
                 f"observer {observer!r} cannot be called: give a function that takes one event, "
@@ -61,13 +68,15 @@ class EventStream:
             )
         # A new tuple each time: an emit that is under way goes on with the old one.
         self.observers = (*self.observers, observer)
+        if early:
+            self.early = (*self.early, observer)
 
         return lambda: self._remove(observer)
 
     def emit(self, task: ScheduledFuture[Any], state: State, detail: str = "") -> None:
         """Tell all observers that `task` is now in `state`."""
         event = Event(self._clock(), task, task.name, state, detail)
-        for observer in self.observers:
+        for observer in self.early if state is State.WANTED else self.observers:
             try:
                 observer(event)
             except BaseException:  # noqa: BLE001
@@ -85,7 +94,12 @@ class EventStream:
 
     def _remove(self, observer: Observer) -> None:
         """One of it, where it was given several times; none is no mistake."""
-        left = list(self.observers)
-        if observer in left:
-            left.remove(observer)
-        self.observers = tuple(left)
+        self.observers = _without(observer, self.observers)
+        self.early = _without(observer, self.early)
+
+
+def _without(one: Observer, observers: tuple[Observer, ...]) -> tuple[Observer, ...]:
+    left = list(observers)
+    if one in left:
+        left.remove(one)
+    return tuple(left)

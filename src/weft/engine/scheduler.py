@@ -38,12 +38,15 @@ class Scheduler(Generic[T]):
             b = scheduler.submit([plot], dependencies=[a])
 
     Args:
-        submit: the user's function. It is always called from one and the same thread, which is not the caller's, so
-            it needs no locking of its own; it should return soon and must return a `concurrent.futures.Future`.
+        submit: the user's function. It is always called from one and the same thread (but see `anywhere`), which is
+            not the caller's, so it needs no locking of its own; it should return soon and must return a
+            `concurrent.futures.Future`.
         wait_graph: kept as the attribute `wait_graph`, for futures that wait for several tasks of this scheduler;
             default: a new one.
         gates: what may hold ready tasks back, in the order in which they are to be passed; see `weft.engine.gates`.
         observers: functions that are called with each `Event`.
+        anywhere: submit, observers and gates may be called from any thread in which a work ends, one at a time: so
+            a chain of tasks needs no other thread. Default: False.
         name: for the thread and for messages; default ``scheduler-1`` and so on.
 
     A slow done-callback or observer holds up the scheduler's thread, as one of a process pool holds up the pool's.
@@ -56,6 +59,7 @@ class Scheduler(Generic[T]):
         *,
         gates: Iterable[Gate] = (),
         observers: Iterable[Observer] = (),
+        anywhere: bool = False,
         name: str | None = None,
     ) -> None:
         _check_callable(submit)
@@ -64,7 +68,7 @@ class Scheduler(Generic[T]):
         self._gates = _checked_gates(gates)
         self._default_claims = tuple((g, g.default) for g in self._gates if g.default is not None)
         self._numbers = itertools.count(1)
-        self._dispatcher = Dispatcher(submit, EventStream(observers), self.name)
+        self._dispatcher = Dispatcher(submit, EventStream(observers), self.name, anywhere=anywhere)
         look_after(self._dispatcher)
         # Without a scheduler nobody can submit any more: the thread may end once all is done.
         closer = weakref.finalize(self, _close, weakref.ref(self._dispatcher), f"{self.name} is no more")
@@ -121,9 +125,14 @@ class Scheduler(Generic[T]):
         self._dispatcher.bring(task)
         return task
 
-    def observe(self, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with each `Event` from now on; returns a function that ends this."""
-        return self._dispatcher.events.subscribe(observer)
+    def observe(self, observer: Observer, *, early: bool = True) -> Callable[[], None]:
+        """Call `observer` with each `Event` from now on; returns a function that ends this.
+
+        Args:
+            observer: the function.
+            early: also with the first event of each task, WANTED: that it has been accepted.
+        """
+        return self._dispatcher.events.subscribe(observer, early=early)
 
     def at_pauses(self, function: Callable[[], object]) -> None:
         """Call `function`, in the thread of the observers, whenever no further event follows for the moment."""

@@ -22,6 +22,7 @@ class State(Enum):
 
     FAILED_DEP = UNREACHABLE
 
+    word: str  #: The same as `value`, which costs ten times as much to ask for.
     is_success: bool  #: Whether dependents that wait for success may go on.
     is_end: bool  #: Whether the task is over: no other state follows.
     following: tuple[State, ...]  #: The states that may come next.
@@ -30,6 +31,7 @@ class State(Enum):
 _SUCCESSES = frozenset({State.SUCCEEDED, State.SKIPPED, State.UP_TO_DATE})
 _ENDS = _SUCCESSES | {State.FAILED, State.CANCELLED, State.UNREACHABLE}
 for _state in State:  # plain attributes: they are looked at several times for each task
+    _state.word = _state.value
     _state.is_success = _state in _SUCCESSES
     _state.is_end = _state in _ENDS
 

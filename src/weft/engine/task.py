@@ -61,7 +61,9 @@ class ScheduledFuture(LightFuture[T]):
         self._dependencies = dependencies
         self._conditions = conditions
         self._any = wait_for_any
-        self._plain = conditions == "value" and not wait_for_any  # waits for the outcomes of all
+        # One that has succeeded meets any condition but that it fails.
+        asked = (conditions,) if isinstance(conditions, str) else conditions.values()
+        self._plain = not wait_for_any and "failure" not in asked  # waits for all, and counts those that succeed
         self._claims = claims
         self._open = 0  # dependencies of which it is not known yet what they mean for this task
         self._passed = 0  # gates passed; they are held until the task's work has ended

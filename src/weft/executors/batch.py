@@ -9,17 +9,18 @@ Outcomes that are tuples::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pickle import dumps, loads
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
 
-from weft.errors import TaskError, told
 from weft.executors.ledger import FLOAT, INT, ITEM, LIMIT, NONE, SENT, SINCE, SPACE, STARTED
 from weft.executors.streams import flush_streams
-from weft.payload import call_name, pack_apart, pack_failure, unpack
+from weft.payload import pack_apart, pack_failure, unpack
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from weft.executors.segments import Segment
     from weft.executors.worker import Worker
 
@@ -145,17 +146,9 @@ class Batch:
             del error
 
     def _unsendable(self, function: Any, value: Any, error: BaseException) -> tuple[int, bytes]:
-        from weft.payload import culprit
+        from weft.payload import unsendable_result
 
-        try:
-            why = culprit(value, f"a {type(value).__name__}")
-        except BaseException:  # noqa: BLE001 - code of the user's
-            why = told(error)
-        failure = TaskError(
-            f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from"
-        )
-        failure.__cause__ = error
-        return self._failure(failure)
+        return self._failure(unsendable_result(function, value, error))
 
     def _note(self, row: int, outcome: Any) -> int:
         """Write it into the ledger; where there is no room, see to it that it is sent at once. The kind of the row."""

@@ -58,9 +58,13 @@ class Shelf:
     """All that is known of the functions and settings of one executor.
 
     Threads need not take turns: the worst that can happen is that a function is sent twice.
+
+    Args:
+        packed: packs functions and settings; returns bytes, or where they lie, and memory that they lie in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] = packed_value) -> None:
+        self._packed = packed
         self._numbers = itertools.count(1)
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
@@ -72,7 +76,7 @@ class Shelf:
         known = self._by_identity.get(id(function))
         if known is not None and known.source is function and (known.witness is None or known.witness.holds()):
             return known
-        packed, segments = packed_value(function)
+        packed, segments = self._packed(function)
         known = self._keep(FUNCTION, packed, segments)
         known.name = known.name or call_name(function)
         fixed, witness = _fixed(function)
@@ -114,10 +118,10 @@ class Shelf:
         stay = {variable: value for variable, value in context.items() if _is_in(known, variable, value)}
         variables = tuple((variable, value) for variable, value in context.items() if variable not in stay)
         try:
-            packed, segments = packed_value(Setting(folder, path, variables))
+            packed, segments = self._packed(Setting(folder, path, variables))
         except Exception:  # noqa: BLE001 - a __reduce__ of the user's can raise anything
             variables, stay = _travelling(context)
-            packed, segments = packed_value(Setting(folder, path, variables))
+            packed, segments = self._packed(Setting(folder, path, variables))
         setting = self._keep(SETTING, packed, segments)
         fixed = all(_constant(value) for _, value in variables)
         self._last = _Surroundings(folder, list(sys.path), context, fixed, stay, setting)

@@ -20,13 +20,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
 
+from weft.executors.leaving import leave
 from weft.executors.ledger import Ledger
 from weft.executors.processes import STATUS, bury, kill_group, lead_session
 from weft.executors.wire import Wire, readable
-from weft.executors.worker import leave, work
+from weft.executors.worker import work
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
 __all__ = ["become_worker", "main"]
 
@@ -39,8 +43,8 @@ def main(control: int) -> None:
     lead_session()  # Ctrl-C at the terminal is for our parent only
     wire = Wire(socket.socket(fileno=control))
     keeper = _Keeper(wire)
-    if readable(wire):  # somebody waits for the first worker already
-        keeper.hear()
+    while readable(wire) and not keeper.is_orphaned:  # somebody waits for the first worker already
+        keeper.hear()  # perhaps a part of a message: what brings files comes in pieces
     import weft.payload.cloud  # noqa: F401 - with cloudpickle: once, here, and not in each worker
 
     gc.collect()
@@ -54,7 +58,7 @@ class _Keeper:
         self._wire = wire
         self._status: dict[int, int] = {}  # file for the status of each worker that is a child of ours
         self._guarded: set[int] = set()
-        self._orphaned = False  # nobody is there any more to whom the workers belong
+        self.is_orphaned = False  # nobody is there any more to whom the workers belong
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -66,7 +70,7 @@ class _Keeper:
         poll = select.poll()
         poll.register(self._wire, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
-        while not self._orphaned:
+        while not self.is_orphaned:
             idle = not self._status and not self._guarded
             ready = dict(poll.poll(IDLE * 1000 if idle else None))
             if not ready:
@@ -84,7 +88,7 @@ class _Keeper:
             for message, files in self._wire.receive():
                 self._do(message, files)
         except EOFError:
-            self._orphaned = True
+            self.is_orphaned = True
 
     def _do(self, message: bytes, files: list[int]) -> None:
         if message == b"fork":

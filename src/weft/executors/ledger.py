@@ -27,9 +27,12 @@ import mmap
 import os
 import pickle
 import struct
-from typing import Any
 
 from weft.executors.memory import unnamed_file
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DELAY", "NO_LIMIT", "ROWS", "Half", "Ledger", "make_file"]
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["flush_streams", "point_streams_to"]
 

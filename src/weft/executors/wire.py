@@ -12,7 +12,10 @@ import select
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Wire", "pair", "readable"]
 

@@ -33,18 +33,19 @@ import pickle
 import select
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from weft.executors.batch import Batch, unpacked
 from weft.executors.ledger import Ledger
 from weft.executors.wire import Wire
 from weft.payload import pack_failure, unpack
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn
+
     from weft.executors.capture import Sink
     from weft.executors.segments import Segment
 
@@ -53,23 +54,46 @@ __all__ = ["FORGET", "FUNCTION", "SETTING", "Config", "Setting", "Terminated", "
 FUNCTION, SETTING, FORGET = range(3)
 
 
-class Setting(NamedTuple):
+class Setting:
     """What a task inherits from where it was submitted."""
 
-    folder: str | None
-    path: list[str]
-    context: tuple[tuple[Any, Any], ...]
+    __slots__ = ("context", "folder", "path")
+
+    def __init__(self, folder: str | None, path: list[str], context: tuple[tuple[Any, Any], ...]) -> None:
+        self.folder = folder
+        self.path = path
+        self.context = context
 
 
-class Config(NamedTuple):
-    """What a worker is told once."""
+class Config:
+    """What a worker is told once.
 
-    setting: Setting
-    environ: dict[str, str]
-    argv: list[str]  #: What functions of the script find in `sys.argv`.
-    initializer: bytes  #: packed (function, args), or nothing
-    capture: str | None  #: None: output goes where it goes; "": into a file in memory; else the folder of log files
-    show_locals: bool
+    Args:
+        setting: where to begin.
+        environ: environment variables.
+        argv: what functions of the script find in `sys.argv`.
+        initializer: packed (function, args), or nothing.
+        capture: None: output goes where it goes; "": into a file in memory; else the folder of log files.
+        show_locals: in tracebacks.
+    """
+
+    __slots__ = ("argv", "capture", "environ", "initializer", "setting", "show_locals")
+
+    def __init__(
+        self,
+        setting: Setting,
+        environ: dict[str, str],
+        argv: list[str],
+        initializer: bytes,
+        capture: str | None,
+        show_locals: bool,
+    ) -> None:
+        self.setting = setting
+        self.environ = environ
+        self.argv = argv
+        self.initializer = initializer
+        self.capture = capture
+        self.show_locals = show_locals
 
 
 _lenient = False
@@ -266,24 +290,3 @@ class _Unusable:
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         raise self.error
-
-
-def leave() -> NoReturn:
-    """End the process as an interpreter ends: wait for threads, call exit handlers, empty buffers."""
-    code = 0
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        import atexit
-
-        atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 - a handler of the user's
-        code = 1
-        import traceback
-
-        traceback.print_exc()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001
-            pass
-    os._exit(code)

@@ -6,10 +6,9 @@
 * running:    `schedule`, `Run`, `Backend`
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from weft.jobs.backends import Backend
     from weft.jobs.declare import after, ensure, job, waitfor

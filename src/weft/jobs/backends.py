@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -28,11 +29,13 @@ __all__ = [
     "check_backend",
     "check_options",
     "default_backend",
+    "is_batch",
     "is_dry",
     "open_backend",
 ]
 
-NAMES = ("local", "threads", "serial", "dry")
+NAMES = ("local", "threads", "serial", "slurm", "dry")
+BATCH = ("slurm",)  # of these, those that are batch systems
 DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
 
 
@@ -40,8 +43,8 @@ DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts
 class Backend(Protocol):
     """A place where jobs run, as a run sees it. One object serves one run at a time.
 
-    A backend that takes a whole graph at once, so that the script may end before the jobs do, is asked further
-    questions, which are not part of this protocol yet: ``launch(plan, folder)``.
+    A batch system is none of these: it takes a whole graph at once, so that the script may end before the jobs do, and
+    is asked the questions of `weft.executors.cluster.system.BatchSystem`.
     """
 
     #: Whether jobs run among the objects of this process, so that nothing needs to be packed.
@@ -83,6 +86,9 @@ class Place:
     def close(self, *, wait: bool, interrupted: bool) -> None:
         """No more jobs come."""
 
+    def begin(self, run: Path) -> None:
+        """A run is about to begin, in this folder."""
+
     def when_idle(self, function: Callable[[], object]) -> None:
         """After `close`: call it when nothing runs any more; now, where nothing does."""
         function()
@@ -90,6 +96,9 @@ class Place:
     def cpus(self, job: Job[..., Any]) -> int:
         """How many of its `slots` a job takes."""
         return 1
+
+    #: Whether `submit` may be called by any thread, one at a time: by that in which a job has ended, for the next one.
+    anywhere = False
 
     #: How many cpus it has to share out, where the run is to see to it that jobs together ask for no more.
     slots: int | None = None
@@ -103,12 +112,19 @@ def check_backend(where: str, backend: Any) -> None:
     if isinstance(backend, str):
         choose(backend, NAMES, where)
         return
-    if isinstance(backend, type) or not isinstance(backend, (Executor, Backend)):
+    if not is_batch(backend) and (isinstance(backend, type) or not isinstance(backend, (Executor, Backend))):
         hint = f"; give an instance: {backend.__name__}()" if isinstance(backend, type) else ""
         raise ArgumentError(
-            f"{where} must be one of {', '.join(map(repr, NAMES))}, an executor, or an object with the methods of "
-            f"weft.jobs.Backend, got {backend!r:.60}{hint}"
+            f"{where} must be one of {', '.join(map(repr, NAMES))}, a batch system, an executor, or an object with "
+            f"the methods of weft.jobs.Backend, got {backend!r:.60}{hint}"
         )
+
+
+def is_batch(backend: Any) -> bool:
+    """Whether it is a batch system, by its name or itself: it may run a whole graph alone."""
+    if isinstance(backend, str):
+        return backend in BATCH
+    return not isinstance(backend, type) and all(hasattr(backend, question) for question in ("look", "inquire", "find"))
 
 
 def default_backend() -> str:
@@ -132,8 +148,8 @@ def check_options(where: str, backend: Any, options: Iterable[str]) -> None:
         ChoiceError: (a ValueError) an unknown backend.
     """
     check_backend(f"{where}(backend=...)", backend)
-    if not isinstance(backend, str):
-        if options := list(options):
+    if is_batch(backend) or not isinstance(backend, str):
+        if not is_batch(backend) and (options := list(options)):
             raise ArgumentError(f"{where} got options for a backend that is made already: {', '.join(options)}")
         return
     from weft.jobs import places
@@ -150,7 +166,7 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
     """A place to run jobs.
 
     Args:
-        backend: one of `NAMES` but ``"dry"``, an executor, or a backend object.
+        backend: one of `NAMES` but ``"dry"``, an executor, a batch system, or a backend object.
         options: of the backend; see its function in `weft.jobs.places`.
         where: the call that the user wrote, for messages.
 
@@ -161,4 +177,6 @@ def open_backend(backend: Any, options: Mapping[str, Any], where: str = "schedul
 
     if isinstance(backend, str):
         return getattr(places, backend)(**options)
+    if is_batch(backend):
+        return places.cluster(backend, options)
     return places.foreign(backend) if isinstance(backend, Executor) else backend

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.errors import ArgumentError
+from weft.jobs.conditions import counted, positional
 from weft.tree import form_of, rebuild, remember, walk
 
 if TYPE_CHECKING:
@@ -37,16 +38,22 @@ def bound(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         ArgumentError: (a TypeError) what the function does not take, or no job can be given.
     """
     before = job.arguments
+    if job.elements is None and not (kwargs or before.kwargs) and _SCALARS.issuperset(map(type, args)):
+        required, most = counted(job.function) or (0, -1)
+        given = (*before.args, *args)
+        if len(given) <= most:  # as nearly always
+            names = job.function.__code__.co_varnames
+            return Arguments(given, before.kwargs, before.takes, names[len(given) : required])
     signature = job.metafunc.get_signature()
     if job.elements is not None:
         _refuse_element(job, signature, args, kwargs)
     name = job.function_name
     try:
         placed = (None,) if job.elements is not None else ()
-        given = signature.bind_partial(*placed, *before.args, *args, **{**before.kwargs, **kwargs})
+        taken = signature.bind_partial(*placed, *before.args, *args, **{**before.kwargs, **kwargs})
     except TypeError as error:
         raise ArgumentError(f"{name}: {error}; it is called as {name}{signature}") from None
-    missing = _missing(signature, given)
+    missing = _missing(signature, taken)
     if _SCALARS.issuperset(map(type, args)) and _SCALARS.issuperset(map(type, kwargs.values())):
         return Arguments((*before.args, *args), {**before.kwargs, **kwargs}, before.takes, missing)
     from weft.calls.snapshot import Snapshot
@@ -87,8 +94,6 @@ def unbound(job: Job[..., Any]) -> Sequence[str]:
     function, arguments = job.function, job.arguments
     if arguments.missing is not None:
         return arguments.missing
-    from weft.jobs.conditions import positional
-
     of_array = job.elements is not None
     if arguments is NO_ARGUMENTS:
         try:

@@ -14,16 +14,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from weft.errors import ArgumentError, TaskExited, told
-from weft.jobs.bind import element_parameter
 from weft.jobs.conditions import NO_ELEMENT, Condition, When, check
-from weft.jobs.node import Job
 from weft.payload import call_name, pack, unpack
-from weft.payload.shorten import shorten
-from weft.resources import Cause, Retries, cause_of
 
-if TYPE_CHECKING:
-    from weft.jobs.site import Site
+if TYPE_CHECKING:  # the other end, which is started anew for each element on a cluster, imports what it needs
+    from weft.errors import ArgumentError
+    from weft.jobs.node import Job
+    from weft.jobs.site import Workplace
+    from weft.resources import Cause, Retries
 
 __all__ = ["AskCall", "JobCall", "call_here"]
 
@@ -51,6 +49,7 @@ class _Sent:
         return self._packed
 
     def _refusal(self, error: Exception) -> ArgumentError:
+        from weft.errors import ArgumentError, told
         from weft.payload import culprit
 
         named = [(f"the function {self.__name__}", self.function)] if self.function is not None else []
@@ -103,7 +102,7 @@ class JobCall(_Sent):
         conditions: tuple[Condition, ...],
         env: tuple[tuple[str, str], ...] = (),
         retries: Retries | None = None,
-        site: Site | None = None,
+        site: Workplace | None = None,
     ) -> None:
         super().__init__(function, conditions, call_name(function))
         self.env = env
@@ -133,8 +132,9 @@ class JobCall(_Sent):
             return self._tried(name, element, args, kwargs)
         desk = self.site.desk()
         desk.begin(key, place)
+        simple = not self.env and self.retries is None
         try:
-            result = self._tried(name, element, args, kwargs)
+            result = (self._once if simple else self._tried)(name, element, args, kwargs)
         except BaseException as error:
             desk.failed(error)
             raise
@@ -142,6 +142,12 @@ class JobCall(_Sent):
             return desk.keep(name, key, place, mark, result)
         finally:
             desk.end()
+
+    def alike(self, env: tuple[tuple[str, str], ...], retries: Retries | None) -> JobCall:
+        """The same function and conditions, packed only once, with these."""
+        call = JobCall(self.function, self.conditions, env, retries)  # type: ignore[arg-type]
+        call._packed = self._packed
+        return call
 
     def _tried(self, name: str, element: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         tries: dict[Cause, int] = {}
@@ -152,8 +158,12 @@ class JobCall(_Sent):
                         return self._once(name, element, args, kwargs)
                 return self._once(name, element, args, kwargs)
             except Exception as error:
+                if self.retries is None:
+                    raise
+                from weft.resources import cause_of
+
                 cause = cause_of(error)
-                if self.retries is None or self.retries.allows(cause, tries) is None:
+                if self.retries.allows(cause, tries) is None:
                     raise
                 tries[cause] = tries.get(cause, 0) + 1
 
@@ -169,6 +179,9 @@ class JobCall(_Sent):
                 raise
             # As for a script: 0 is a good end.
             if error.code not in (None, 0):
+                from weft.errors import TaskExited
+                from weft.payload.shorten import shorten
+
                 code = error.code if isinstance(error.code, int | str) else shorten(error.code)
                 raise TaskExited(f"{name} called sys.exit({error.code!r:.60})", code=code) from None
             result = None
@@ -184,7 +197,7 @@ class JobCall(_Sent):
 
 
 def _remade_call(
-    packed: bytes, env: tuple[tuple[str, str], ...], retries: Retries | None, site: Site | None
+    packed: bytes, env: tuple[tuple[str, str], ...], retries: Retries | None, site: Workplace | None
 ) -> JobCall:
     function, conditions = unpack(packed)
     return JobCall(function, conditions, env, retries, site)
@@ -221,6 +234,8 @@ def call_here(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
 
     Of an array job this is one element: postconditions of the whole array are not asked.
     """
+    from weft.errors import ArgumentError
+
     arguments, conditions = job.arguments, job.conditions
     if arguments.takes:
         raise ArgumentError(
@@ -241,6 +256,9 @@ def call_here(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, An
 def _element(job: Job[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     if args:
         return args[0]
+    from weft.errors import ArgumentError
+    from weft.jobs.bind import element_parameter
+
     name = element_parameter(job.metafunc.get_signature())
     if name is None or name not in kwargs:
         raise ArgumentError(f"{job.name} takes an element of its array: write {job.function_name}({name}=...)")

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from weft.engine.edges import choose
-from weft.errors import ArgumentError, ConditionError, PostconditionFailed, PreconditionFailed, told
 from weft.payload import call_name
 
-__all__ = ["NO_ELEMENT", "Condition", "When", "check", "positional", "titled"]
+__all__ = ["NO_ELEMENT", "Condition", "When", "check", "counted", "positional", "titled"]
 
 When: TypeAlias = Literal["after", "before"]
 Predicate: TypeAlias = Callable[..., object]
@@ -40,6 +38,9 @@ class Condition(NamedTuple):
     @classmethod
     def read(cls, function: Any, when: Any, *, of: str, is_array: bool) -> Condition:
         """What a user gives to `@ensure`, for the job with the name `of`. Raises what `ensure` does."""
+        from weft.engine.edges import choose
+        from weft.errors import ArgumentError
+
         if not callable(function) or isinstance(function, type):
             raise ArgumentError(
                 f"@ensure of {of}: a condition is a function, got {function!r:.60}; "
@@ -73,6 +74,8 @@ class Condition(NamedTuple):
         try:
             return bool(self.function(element) if self.per_element else self.function())
         except (Exception, SystemExit) as error:
+            from weft.errors import ConditionError, told
+
             asked = titled(job, element) if self.per_element else job
             raise ConditionError(f"{self.describe()} of {asked} raised {told(error)}") from error
 
@@ -96,16 +99,25 @@ def describe(function: Predicate) -> str:
 
 def positional(function: Callable[..., Any], where: str) -> tuple[int, int]:
     """How many arguments a function must be given by position, and how many it takes at most."""
+    return counted(function) or _positional(function, where)
+
+
+def counted(function: Callable[..., Any]) -> tuple[int, int] | None:
+    """The same for a function whose code says all about its parameters; None: there is more to it.
+
+    Without `inspect`, which takes ten times as long: there may be 100,000 of them.
+    """
     if type(function) is FunctionType and not function.__dict__:
-        # Without `inspect`, which takes ten times as long: there may be 100,000 of them.
         code = function.__code__
         if not code.co_flags & 0x04 and not code.co_kwonlyargcount:  # CO_VARARGS
             return code.co_argcount - len(function.__defaults__ or ()), code.co_argcount
-    return _positional(function, where)
+    return None
 
 
 def _positional(function: Callable[..., Any], where: str) -> tuple[int, int]:
     import inspect
+
+    from weft.errors import ArgumentError
 
     try:
         parameters: Sequence[inspect.Parameter] = list(inspect.signature(function).parameters.values())
@@ -143,12 +155,15 @@ def check(conditions: Iterable[Condition], when: When, job: str, element: Any = 
     for condition in conditions:
         if condition.when != when or condition.per_element is (element is NO_ELEMENT):
             continue
+        error: BaseException | None = None
         try:
             if condition.holds(job, element):
                 continue
-            error, text = None, f"{condition.describe()} of {titled(job, element)} does not hold"
-        except ConditionError as raised:
+            text = f"{condition.describe()} of {titled(job, element)} does not hold"
+        except RuntimeError as raised:  # a ConditionError
             error, text = raised.__cause__, str(raised)
+        from weft.errors import PostconditionFailed, PreconditionFailed
+
         failed = PreconditionFailed if when == "before" else PostconditionFailed
         asked_of = None if element is NO_ELEMENT else element
         raise failed(text, job=job, element=asked_of, condition=describe(condition.function)) from error

@@ -22,6 +22,7 @@ from weft.errors import JobFailed, told
 from weft.jobs.bind import with_results
 from weft.jobs.call import AskCall, JobCall
 from weft.jobs.conditions import NO_ELEMENT
+from weft.jobs.site import Unrecorded
 from weft.jobs.weave import Role, Unit, Weave
 
 if TYPE_CHECKING:
@@ -90,10 +91,15 @@ class Driver:
     # In the scheduler's thread: starting ----------------------------------------------------------------------
 
     def _launch(self, unit: Unit) -> Future[Any]:
-        if unit.role in (Role.JOIN, Role.GATE, Role.END):
+        role = unit.role
+        if role is Role.CALL:
+            start = self._call
+        elif role is Role.BEFORE or role is Role.AFTER:
+            start = self._ask
+        else:
             return self._join(unit)
         try:
-            unit.work = self._context.run(self._call if unit.role is Role.CALL else self._ask, unit)
+            unit.work = self._context.run(start, unit)
         except BaseException as error:
             unit.error = error
             raise
@@ -104,13 +110,18 @@ class Driver:
         assert record is not None
         job = record.job
         assert job is not None
-        args: tuple[Any, ...] = (record.name, record.key, None if job.elements is None else place)
-        args += (self._marks(job, place),)
-        if job.elements is not None:
-            args += (record.element(place),)
-        given, kwargs = with_results(job.arguments, self._result)
-        if given or kwargs:
-            args = (*args, *((NO_ELEMENT,) if job.elements is None else ()), given, kwargs)
+        mark = self._marks(job, place)
+        arguments = job.arguments
+        given, kwargs = with_results(arguments, self._result) if arguments.takes else arguments[:2]
+        args: tuple[Any, ...]
+        if job.elements is None:
+            args = (record.name, record.key, None, mark)
+            if given or kwargs:
+                args += (NO_ELEMENT, given, kwargs)
+        else:
+            args = (record.name, record.key, place, mark, record.element(place))
+            if given or kwargs:
+                args += (given, kwargs)
         work: Future[Any] = self._places[job].submit(self._calls[job], args, job)
         return work
 
@@ -147,51 +158,63 @@ class Driver:
     # In the scheduler's thread: what has happened -------------------------------------------------------------
 
     def _observe(self, event: Event) -> None:
-        unit = self._weave.units.get(event.task)
-        if unit is None or event.state is State.WANTED:
+        state, units = event.state, self._weave.units
+        unit = None if state is State.WANTED else units.get(event.task)
+        if unit is None:
             return
-        if event.state.is_end:
-            del self._weave.units[event.task]
+        if state.is_end:
+            del units[event.task]
         try:
-            self._note(unit, event)
+            self._note_call(unit, event) if unit.role is Role.CALL else self._note(unit, event)
         except BaseException:  # noqa: BLE001 - a run goes on whatever becomes of the notes about it
             complain("cannot keep what became of %s", event.name)
-        is_last = unit.role is Role.END and event.state.is_end
-        if is_last and event.state is State.CANCELLED and self._weave.units:
+        if not state.is_end:
+            return
+        is_last = unit.role is Role.END
+        if is_last and state is State.CANCELLED and units:
             # By a Ctrl-C while the interpreter waits at exit, which cancels all that waits. What runs follows.
             self._is_cut = True
             self.cancel(interrupted=True)
-        elif is_last or (self._is_cut and event.state.is_end and not self._weave.units):
+        elif is_last or (self._is_cut and not units):
             self._end()
+        else:
+            self._weave.look()
 
     def _note(self, unit: Unit, event: Event) -> None:
-        record, state = unit.record, event.state
-        if record is None or unit.role is Role.GATE:
+        record, state, role = unit.record, event.state, unit.role
+        if record is None or role is Role.GATE:
             return
-        if state is State.FAILED and unit.role is not Role.JOIN:
+        if state is State.FAILED and role is not Role.JOIN:
             self._fail(unit, record, event.detail)
-        if unit.role is Role.CALL:
-            self._note_call(unit, record, event)
-        elif state.is_end and self._weave.ends[record.job] is event.task:  # type: ignore[index]
-            record.whole = record.end() if record.states else state
-            if state is State.UNREACHABLE and record.why is None:
-                record.why = event.task
-            if state is State.CANCELLED and record.whole is State.SUCCEEDED:
-                record.whole = state  # while its conditions were asked
-            self._scribe.state(event.time, record, None, record.whole, event.detail)
+        if state.is_end and self._weave.ends[record.job] is event.task:  # type: ignore[index]
+            self._note_end(record, event)
 
-    def _note_call(self, unit: Unit, record: Record, event: Event) -> None:
-        state, place = event.state, unit.place
+    def _note_call(self, unit: Unit, event: Event) -> None:
+        record, state, place = unit.record, event.state, unit.place
+        assert record is not None
         assert place is not None
         if state is State.SUCCEEDED:
             assert unit.work is not None
-            record.values[place] = self._scribe.result(record, place, unit.work.result())
+            value = outcome(unit.work)[0]
+            record.values[place] = self._scribe.result(record, place, value) if type(value) is Unrecorded else value
+        elif state is State.FAILED:
+            self._fail(unit, record, event.detail)
         elif state is State.UNREACHABLE and record.why is None:
             record.why = event.task
         record.states[place] = state
         if record.elements is None:
             record.whole = state
         self._scribe.state(event.time, record, place, state, event.detail)
+
+    def _note_end(self, record: Record, event: Event) -> None:
+        """Of an array as a whole."""
+        state = event.state
+        record.whole = record.end() if record.states else state
+        if state is State.UNREACHABLE and record.why is None:
+            record.why = event.task
+        if state is State.CANCELLED and record.whole is State.SUCCEEDED:
+            record.whole = state  # while its conditions were asked
+        self._scribe.state(event.time, record, None, record.whole, event.detail)
 
     def _fail(self, unit: Unit, record: Record, detail: str) -> None:
         error = unit.error if unit.work is None else outcome(unit.work)[1]

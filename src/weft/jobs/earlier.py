@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.engine.states import State
+from weft.errors import RunInUse
 from weft.jobs.fingerprint import Fingerprints
 from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.past import Past, is_over
 from weft.jobs.scribe import say
 from weft.rundir import RunFolder, dismiss, latest_run
+
+if TYPE_CHECKING:
+    from weft.jobs.cluster.register import Submission
+    from weft.jobs.cluster.survey import Survey
 
 __all__ = ["Earlier", "script"]
 
@@ -25,28 +30,48 @@ AnyJob = Job[..., Any]
 class Earlier:
     """What an earlier run leaves to this one, and the folder of this one.
 
-    A run that was cut short is taken over: this process becomes its driver. Leaving the `with` block gives it up,
-    unless it is to be kept.
+    A run that was cut short is taken over: this process becomes its driver. One that a batch system runs is gone on
+    with: this process submits what is missing. Leaving the `with` block gives it up, unless it is to be kept.
+
+    Args:
+        named: all jobs.
+        asked: those that are scheduled.
+        name: of the run.
+        fresh: there is no earlier run.
+        look_only: nothing is taken over.
+        submits: this run is for a batch system, too.
     """
 
     def __init__(
-        self, named: Named, asked: Sequence[AnyJob], name: str | None, *, fresh: bool, look_only: bool = False
+        self,
+        named: Named,
+        asked: Sequence[AnyJob],
+        name: str | None,
+        *,
+        fresh: bool,
+        look_only: bool = False,
+        submits: bool = False,
     ) -> None:
         self.identity = _identity(named, asked, name)
         self.marks = Fingerprints()
         self.resumed = False
+        self.survey: Survey | None = None  #: Of a run that is gone on with.
         self._named = named
         self._folder: RunFolder | None = None
         self._past: Past | None = None
         self._finished: dict[AnyJob, Collection[int]] = {}
-        head = None if fresh else latest_run(self.identity)
-        if head is not None and look_only:
+        self._lives: dict[AnyJob, dict[int, Submission]] = {}
+        head = latest_run(self.identity)
+        if fresh:
+            if head is not None and not look_only:
+                _tell_of(head)
+        elif head is not None and look_only:
             self._past = Past(head)
             if not is_over(head):
                 self._find_finished()
         elif head is not None:
             try:
-                self._meet(head)
+                self._meet(head, submits=submits)
             except BaseException:
                 head.unlock()
                 raise
@@ -62,22 +87,90 @@ class Earlier:
         """The run has begun; it is its own now."""
         self._folder = None
 
-    def _meet(self, head: RunFolder) -> None:
+    def _meet(self, head: RunFolder, *, submits: bool) -> None:
         if not is_over(head):
-            head.lock()
-            self._folder = head
-            if not is_over(head):  # meanwhile
-                for crew in dismiss(head.path, head.name):
-                    crew.put_away(head.path)
-                self.resumed = True
+            from weft.jobs.cluster.systems import is_detached
+
+            if is_detached(head):
+                self._go_on_with(head, submits=submits)
             else:
-                head.unlock()
-                self._folder = None
+                self._take_over(head)
         self._past = Past(head)
         if self.resumed:
             self._find_finished()
+            self._say(head)
+
+    def _take_over(self, head: RunFolder) -> None:
+        head.lock()
+        self._folder = head
+        if not is_over(head):  # meanwhile
+            from weft.jobs.cluster.leftovers import end_leftovers
+
+            end_leftovers(head.path)
+            for crew in dismiss(head.path, head.name):
+                crew.put_away(head.path)
+            self.resumed = True
+        else:
+            head.unlock()
+            self._folder = None
+
+    def _go_on_with(self, head: RunFolder, *, submits: bool) -> None:
+        from weft.jobs.cluster.detached import survey_of
+
+        head.lock()  # whoever submits it has finished
+        survey = survey_of(head)
+        if survey is None or survey.over:
+            head.unlock()
+            return
+        where = head.facts()["backend"]
+        if not submits:
+            raise RunInUse(
+                f"run {head.name} goes on: it is in the hands of {where}; look at it with: weft status {head.name}; "
+                f"stop it with: weft cancel {head.name}; give schedule(..., name=...) to start another one beside it",
+                run=head.name,
+            )
+        if survey.away:
+            raise RunInUse(f"run {head.name} goes on, and {where} does not answer: {survey.away}", run=head.name)
+        self._folder = head
+        self._find_unknown(survey)
+        self.survey = survey
+        self.resumed = True
+
+    @staticmethod
+    def _find_unknown(survey: Survey) -> None:
+        """Whoever submitted it was killed when it was about to hear an id."""
+        assert survey.system is not None
+        for sub in survey.standing.register.all:
+            if sub.id is None and not sub.gone:
+                job = survey.system.find(sub.name)
+                if job is None:
+                    survey.standing.register.gone(sub)
+                else:
+                    survey.standing.register.made(sub, job)
+        survey.look()
+
+    def _find_lives(self) -> None:
+        """Which elements are in the queue, or run."""
+        survey = self.survey
+        assert survey is not None
+        by_key = {self._named.keys[job]: job for job in self._named.order}
+        states = {record.key: record.states for record in survey.standing.records}
+        for (key, place), sub in survey.standing.register.holders().items():
+            job = by_key.get(key)
+            under_way = states.get(key, {}).get(place) in (State.WANTED, State.RUNNING)
+            if job is not None and sub.id is not None and under_way and survey.standing.fate(sub, place) is None:
+                self._lives.setdefault(job, {})[place] = sub
+
+    def _say(self, head: RunFolder) -> None:
+        total = len(self._named.order)
+        if self.survey is None:
             done = sum(self._is_settled(job) for job in self._named.order)
-            say(f"weft: taking over run {head.name}: {done} of {len(self._named.order)} jobs were done")
+            say(f"weft: taking over run {head.name}: {done} of {total} jobs were done")
+            return
+        self._find_lives()
+        under_way = len(self._lives)
+        done = sum(job not in self._lives and self._is_settled(job) for job in self._named.order)
+        say(f"weft: run {head.name} goes on: {under_way} of {total} jobs are under way, {done} are done")
 
     def _find_finished(self) -> None:
         """Of each job, the places of which the outcome stands: it is recorded, and nothing has changed since."""
@@ -122,6 +215,10 @@ class Earlier:
         """The places of which the outcome stands."""
         return self._finished.get(job, ())
 
+    def lives(self, job: AnyJob) -> Mapping[int, Submission]:
+        """The places that run already, or wait in the queue of a batch system, and in which submission."""
+        return self._lives.get(job, {})
+
     def known(self, job: AnyJob, places: Sequence[int]) -> Collection[int]:
         """Those of these places whose result is known."""
         past = self._past
@@ -156,6 +253,15 @@ class Earlier:
         if self._folder is None:
             self._folder = RunFolder.create(name or _script_name(), self.identity)
         return self._folder
+
+
+def _tell_of(head: RunFolder) -> None:
+    """A new run is asked for, whatever there was: but what goes on goes on."""
+    from weft.jobs.cluster.detached import goes_on
+    from weft.jobs.cluster.systems import is_detached
+
+    if is_detached(head) and goes_on(head):
+        say(f"weft: run {head.name} goes on beside this one; to stop it: weft cancel {head.name}")
 
 
 def _identity(named: Named, asked: Sequence[AnyJob], name: str | None) -> str:

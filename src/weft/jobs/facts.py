@@ -17,13 +17,11 @@ from weft.jobs.names import Named
 from weft.jobs.node import Job
 from weft.jobs.prune import Plan, Planned
 from weft.jobs.records import Record
-from weft.resources import Resources
+from weft.jobs.spec import NOTHING
 
 __all__ = ["SKETCH", "facts_of", "records_of", "records_told", "sketched"]
 
 AnyJob = Job[..., Any]
-
-NOTHING = Resources()
 
 SKETCH = "WEFT_SKETCH"  # the environment variable with a file: the first schedule puts its jobs there, and runs nothing
 
@@ -34,6 +32,10 @@ def records_of(plan: Plan, named: Named, earlier: Earlier) -> dict[AnyJob, Recor
     for part, name in zip(plan, named.names, strict=True):
         job = part.job
         record = Record(job, name, named.keys[job], job.elements, range(1) if job.left is None else job.left)
+        records[job] = record
+        if job.elements is None and part.state is State.WANTED:  # as nearly always
+            record.whole = record.states[0] = State.WANTED
+            continue
         running = set(part.places) if part.state is State.WANTED else ()
         record.whole = part.state
         for place in record.places:
@@ -50,7 +52,6 @@ def records_of(plan: Plan, named: Named, earlier: Earlier) -> dict[AnyJob, Recor
             record.why = DependencyNeverSatisfied(part.why)
         if len(running) < len(record.places):
             record.past = earlier.value(job)
-        records[job] = record
     return records
 
 
@@ -76,22 +77,17 @@ def facts_of(plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, bac
 def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier) -> dict[str, Any]:
     job = part.job
     record = records[job]
-    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.value}
+    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.word}
     if job.elements is not None:
         facts["elements"] = _told(job.elements)
         if len(record.places) < len(job.elements):
             facts["left"] = list(record.places)
         if part.state is State.WANTED and len(part.places) < len(record.places):
             facts["places"] = list(part.places)
-    if job.edges or job.arguments.takes:
-        edges = {dep: edge.status for dep, edge in job.edges.items()}
-        edges.update(dict.fromkeys(job.arguments.takes, "success"))
-        facts["edges"] = [[records[dep].key, status] for dep, status in edges.items()]
-    if job.wait_for != "all":
-        facts["wait_for"] = job.wait_for
+    _add_edges(facts, job, records)
     if part.why:
         facts["why"] = part.why
-    if job.spec.resources != NOTHING:
+    if job.spec.resources is not NOTHING and job.spec.resources != NOTHING:
         resources = job.spec.resources.words()
         resources.pop("retries", None)
         facts["resources"] = resources
@@ -100,6 +96,24 @@ def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier
         if source is not None:
             facts["from"] = source
     return facts
+
+
+def _add_edges(facts: dict[str, Any], job: AnyJob, records: Mapping[AnyJob, Record]) -> None:
+    """What it comes after, and how."""
+    if job.edges or job.arguments.takes:
+        edges = {dep: edge.status for dep, edge in job.edges.items()}
+        edges.update(dict.fromkeys(job.arguments.takes, "success"))
+        facts["edges"] = [[records[dep].key, status] for dep, status in edges.items()]
+        each = [records[dep].key for dep, edge in job.edges.items() if edge.each]
+        if each:
+            facts["each"] = each
+    if job.wait_for != "all":
+        facts["wait_for"] = job.wait_for
+        if job.arguments.takes:
+            facts["takes"] = [records[dep].key for dep in job.arguments.takes]
+    asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
+    if asks:
+        facts["asks"] = sorted(asks)
 
 
 def _told(elements: Sequence[Any]) -> Any:

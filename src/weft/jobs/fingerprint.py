@@ -51,7 +51,7 @@ class Fingerprints:
 
     def place(self, job: Job[..., Any], place: int | None) -> bytes:
         """Of an element of a job's array, or of the job where there is none; empty where it cannot be told."""
-        whole = self.job(job)
+        whole = self._of_jobs[job] if job in self._of_jobs else self.job(job)
         if whole is None:
             return b""
         if job.elements is None or place is None:
@@ -71,17 +71,27 @@ class Fingerprints:
 
     def _job(self, job: Job[..., Any]) -> bytes | None:
         functions = self._functions(job)
-        arguments = job.arguments
-        if functions is None or not (arguments.args or arguments.kwargs):
+        args, kwargs = job.arguments.args, job.arguments.kwargs
+        if functions is None or not (args or kwargs):
             return functions
+        if PLAIN.issuperset(map(type, args)) and (not kwargs or PLAIN.issuperset(map(type, kwargs.values()))):
+            try:
+                # By far the most common, and many: what Python makes of them, in one go.
+                text = repr((args, kwargs)).encode("utf-8", "surrogatepass")
+                return hashlib.sha256(b"plain %b %b" % (functions, text)).digest()[:SIZE]
+            except ValueError:  # a number with thousands of digits
+                pass
         try:
-            return _Look(self, job).sum(functions, arguments.args, dict(arguments.kwargs))
+            return _Look(self, job).sum(functions, args, dict(kwargs))
         except _UnknownError:
             return None
 
     def _functions(self, job: Job[..., Any]) -> bytes | None:
-        functions = (job.function, *(condition.function for condition in job.conditions))
-        key = (*map(id, functions), *(condition.when for condition in job.conditions))
+        functions: tuple[Any, ...] = (job.function,)
+        key: tuple[Any, ...] = (id(job.function),)
+        if job.conditions:
+            functions += tuple(condition.function for condition in job.conditions)
+            key = (*map(id, functions), *(condition.when for condition in job.conditions))
         if key not in self._of_functions:
             self.keep(functions)
             whens = [condition.when for condition in job.conditions]

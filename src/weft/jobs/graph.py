@@ -54,22 +54,32 @@ def cycles(*jobs: AnyJob) -> list[list[AnyJob]]:
 
 def needed_by(jobs: Iterable[AnyJob], where: str) -> dict[AnyJob, list[AnyJob]]:
     """`jobs` and all that they come after, directly or not, each with what it comes after."""
-    found: dict[AnyJob, list[AnyJob]] = {}
-    for job in _reached(jobs, lambda job: job.dependencies, where):
-        found[job] = job.dependencies
+    found = {job: job.dependencies for job in _jobs(jobs, where)}
+    todo = list(found)
+    for job in todo:  # which grows meanwhile
+        for dep in found[job]:
+            if dep not in found:
+                found[dep] = dep.dependencies
+                todo.append(dep)
     return found
 
 
-def _reached(jobs: Iterable[AnyJob], next_to: Callable[[AnyJob], Iterable[AnyJob]], where: str) -> list[AnyJob]:
+def _jobs(jobs: Iterable[AnyJob], where: str) -> list[AnyJob]:
+    """Each once; ArgumentError for what is none."""
     found: dict[AnyJob, None] = {}
     for job in jobs:
         if type(job) is not Job:
             refuse_no_job(job, where)
         found[job] = None
-    order = list(found)
+    return list(found)
+
+
+def _reached(jobs: Iterable[AnyJob], next_to: Callable[[AnyJob], Iterable[AnyJob]], where: str) -> list[AnyJob]:
+    order = _jobs(jobs, where)
+    found = set(order)
     for job in order:  # which grows meanwhile
         for other in next_to(job):
             if other not in found:
-                found[other] = None
+                found.add(other)
                 order.append(other)
     return order

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from weft.engine.states import State
 from weft.errors import ArgumentError, ChoiceError
-from weft.jobs.backends import check_options, default_backend, is_dry, open_backend
+from weft.jobs.backends import check_options, default_backend, is_batch, is_dry, open_backend
 from weft.jobs.bind import unbound
 from weft.jobs.call import JobCall
 from weft.jobs.earlier import Earlier, script
@@ -39,13 +40,16 @@ def schedule(
     Args:
         jobs: what is asked for.
         backend: where jobs run that do not say so themselves: ``"local"`` (worker processes on this machine),
-            ``"threads"``, ``"serial"``, ``"dry"`` (nothing runs, the plan is printed), an executor, or an object with
-            the methods of `weft.jobs.Backend`. Default: ``"local"``, or what the environment's WEFT_BACKEND says.
+            ``"threads"``, ``"serial"``, ``"slurm"``, ``"dry"`` (nothing runs, the plan is printed), an executor, a
+            batch system such as a `weft.executors.FakeCluster`, or an object with the methods of `weft.jobs.Backend`.
+            Default: ``"local"``, or what the environment's WEFT_BACKEND says.
         name: of the run, for people; and runs of one script with different names do not stand in each other's way.
-        wait: return when the run is over (default); else at once, and the interpreter waits for the run at exit.
+        wait: return when the run is over (default); else at once, and the interpreter waits for the run at exit. On a
+            batch system, which runs the jobs alone, the default is to return at once, and nobody waits.
         raise_on_failure: raise at the end if jobs failed. Default: True.
         prune: leave out what is done. Default: True.
-        fresh: ignore all earlier runs. Default: False: one that was cut short is taken over.
+        fresh: ignore all earlier runs. Default: False: one that was cut short is taken over, and one that a batch
+            system runs is gone on with: what is missing is submitted.
         backend_options: such as ``max_workers=4``; an unknown one is an error that lists them.
 
     Raises:
@@ -55,6 +59,7 @@ def schedule(
         CycleError: (a ValueError) jobs that wait for each other.
         RunInUse: (a RuntimeError) the script runs already, under this name and for these jobs.
         StorageError: (an OSError) the run cannot be written down.
+        SubmitError: a batch system refuses a job; then what was submitted before it is cancelled.
         WorkflowError: an ExceptionGroup with one `JobFailed` for each job, or element of an array, that failed.
     """
     _check(jobs, name)
@@ -64,21 +69,36 @@ def schedule(
     _refuse_unbound(order)
     if backend == "dry":
         return _dry(jobs, order, name, prune=prune, fresh=fresh, options=backend_options)
-    with _Places(backend, backend_options) as places:
+    with _Places(backend, backend_options, order) as places:
         if wait is False and backend == "serial":
             raise ChoiceError('backend="serial" runs jobs in the thread that waits for them; leave wait=False out')
         named = Named(order)
         sketch = SKETCH in os.environ  # for `weft graph`
-        with Earlier(named, [*dict.fromkeys(jobs)], name, fresh=fresh or sketch) as earlier:
-            plan = Plan(jobs, prune=prune, order=order, finished=earlier.finished, known=earlier.known)
+        asked = [*dict.fromkeys(jobs)]
+        with Earlier(named, asked, name, fresh=fresh or sketch, submits=places.submits) as earlier:
+            plan = Plan(
+                jobs,
+                prune=prune,
+                order=order,
+                finished=earlier.finished if earlier.resumed else None,
+                known=earlier.known,
+                under_way=earlier.lives if earlier.survey is not None else None,
+            )
             running = [part.job for part in plan if part.state is State.WANTED]
             calls = places.calls(running)
             earlier.look_at(running)
             records = records_of(plan, named, earlier)
             if sketch:
                 sketched(facts_of(plan, records, earlier, backend))
+            if places.submits:
+                from weft.jobs.cluster.launch import submitted
+
+                run = submitted(plan, records, earlier, places.of, calls, name)
+                if run is not None:
+                    return run.wait(raise_on_failure=raise_on_failure) if wait else run
             folder = earlier.open(name)
             folder.write_facts(facts_of(plan, records, earlier, backend))
+            places.begin(folder.path)
             source = Live(
                 folder,
                 plan,
@@ -140,13 +160,18 @@ def _refuse_unbound(jobs: Iterable[AnyJob]) -> None:
 class _Places:
     """The backends of one run. Leaving the `with` block closes them, unless they are to be kept."""
 
-    def __init__(self, backend: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, backend: Any, options: Mapping[str, Any], jobs: Iterable[AnyJob]) -> None:
         check_options("schedule", backend, options)
         self._backend = backend
         self._options = options
         self._opened: list[tuple[Any, Any]] = []  # when there is a job for them
         self.of: dict[AnyJob, Any] = {}
         self._kept = False
+        #: Whether there are jobs for a batch system.
+        own = {id(job.spec.backend): job.spec.backend for job in jobs if job.spec.backend is not None}
+        self.submits = any(map(is_batch, (backend, *own.values())))
+        if is_batch(backend):
+            self._open(backend, "schedule")
 
     def __enter__(self) -> _Places:
         return self
@@ -166,8 +191,9 @@ class _Places:
         for job in jobs:
             place = self.of[job] = self._place(job)
             retries = None if place.retries else job.spec.resources.retries
-            conditions = tuple((id(condition.function), condition.when) for condition in job.conditions)
-            key = (id(job.function), conditions, id(job.spec.env), retries)
+            key: Any = (id(job.function), id(job.spec.env), retries)
+            if job.conditions:
+                key += tuple([(id(condition.function), condition.when) for condition in job.conditions])
             call = alike.get(key)
             if call is None:
                 env = tuple(job.spec.env.items())
@@ -175,6 +201,12 @@ class _Places:
             place.check(job, call)
             calls[job] = call
         return calls
+
+    def begin(self, run: Path) -> None:
+        """The run is about to begin, in this folder."""
+        for _, place in self._opened:
+            if hasattr(place, "begin"):
+                place.begin(run)
 
     @property
     def work(self) -> Any:
@@ -204,7 +236,9 @@ class _Places:
         for known, place in self._opened:
             if known is backend or (isinstance(known, str) and known == backend):
                 return place
-        ours = backend is self._backend
-        where = "schedule" if ours else f"@job of {job.name}"
-        self._opened.append((backend, open_backend(backend, self._options if ours else {}, where)))
+        return self._open(backend, "schedule" if backend is self._backend else f"@job of {job.name}")
+
+    def _open(self, backend: Any, where: str) -> Any:
+        options = self._options if backend is self._backend else {}
+        self._opened.append((backend, open_backend(backend, options, where)))
         return self._opened[-1][1]

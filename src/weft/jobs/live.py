@@ -51,6 +51,8 @@ class Live:
         how: the run goes on from here: ``"started"`` or ``"taken over"``.
     """
 
+    ids: Mapping[str, str] = {}
+
     def __init__(
         self,
         folder: RunFolder,
@@ -92,6 +94,9 @@ class Live:
             self._places.close(wait=True, interrupted=True)
             self._close()
             raise
+
+    def refresh(self) -> None:
+        """The driver keeps the records up to date."""
 
     def wait(self, timeout: float | None) -> bool:
         """Return when the run is over, or False after so many seconds."""

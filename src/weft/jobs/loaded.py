@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from weft.jobs.facts import records_told
 from weft.jobs.past import Past, is_over
 from weft.jobs.records import Record
 from weft.payload import unpack_failure
-from weft.rundir import RunFolder, log_path, read_journal
+from weft.rundir import Outcome, RunFolder, log_path, read_journal
 
-__all__ = ["Loaded"]
+__all__ = ["Loaded", "failure_of", "take"]
 
 LOOK = 0.1  # seconds between looks at a run of another process
 
@@ -22,12 +23,17 @@ LOOK = 0.1  # seconds between looks at a run of another process
 class Loaded:
     """Reads a run; what has been read is as of that moment, until `wait` or `cancel` read it again."""
 
+    ids: Mapping[str, str] = {}
+
     def __init__(self, folder: RunFolder) -> None:
         self.name = folder.name
         self.path: Path | None = folder.path
         self._folder = folder
         self.records = records_told(folder.facts())
         self._read()
+
+    def refresh(self) -> None:
+        """As above: it is not read again."""
 
     def wait(self, timeout: float | None) -> bool:
         """Return when the run is over, or False after so many seconds."""
@@ -63,7 +69,7 @@ class Loaded:
         for event in read_journal(self._folder.journal):
             record = by_key.get(event.get("job", ""))
             if record is not None:
-                _take(record, event)
+                take(record, event)
         for record in self.records:
             self._recorded(record, past)
 
@@ -81,28 +87,32 @@ class Loaded:
             elif not outcome.ok and place not in record.failures:
                 state = record.whole if place is None else record.states[place]
                 if state is State.FAILED:
-                    record.failures[place] = self._failure(record, place, outcome)
+                    record.failures[place] = failure_of(record, place, outcome, self.log_path(record, place))
         if record.elements is not None and record.whole is State.WANTED and record.places:
             ended = all(state.is_end for state in record.states.values())
             record.whole = record.end() if ended else record.whole
 
-    def _failure(self, record: Record, place: int | None, outcome: Any) -> JobFailed:
-        try:
-            error: BaseException = unpack_failure(outcome.read())
-        except Exception as obstacle:  # noqa: BLE001 - a tampered file is told where it is asked for
-            error = obstacle
-        failure = JobFailed(
-            f"{record.title(place)} failed: {told(error)}",
-            job=record.name,
-            element=record.element(place),
-            log=self.log_path(record, place),
-        )
-        failure.__cause__ = error
-        return failure
+
+def failure_of(record: Record, place: int | None, outcome: Outcome, log: Path | None) -> JobFailed:
+    """The failure of a job, or of an element, from what was recorded of it."""
+    try:
+        error: BaseException = unpack_failure(outcome.read())
+    except Exception as obstacle:  # noqa: BLE001 - a tampered file is told where it is asked for
+        error = obstacle
+    failure = JobFailed(
+        f"{record.title(place)} failed: {told(error)}",
+        job=record.name if record.job is None else record.job,
+        element=record.element(place),
+        log=log,
+    )
+    failure.__cause__ = error
+    return failure
 
 
-def _take(record: Record, event: dict[str, Any]) -> None:
+def take(record: Record, event: dict[str, Any]) -> None:
     """One event of a job."""
+    if "state" not in event:
+        return
     state = State(event["state"])
     place = event.get("i")
     if record.elements is None:
@@ -111,6 +121,9 @@ def _take(record: Record, event: dict[str, Any]) -> None:
         record.whole = state
     else:
         record.states[place] = state
-    if state is State.UNREACHABLE and record.why is None:
+    if state is State.WANTED:  # again: what was said of an earlier try of it is of no interest any more
+        record.why = None
+        record.failures.pop(0 if record.elements is None else place, None)
+    elif state is State.UNREACHABLE and record.why is None:
         detail = str(event.get("detail", ""))
         record.why = DependencyNeverSatisfied(detail.removeprefix("DependencyNeverSatisfied: "))

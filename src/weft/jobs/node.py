@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, Self, TypeAlias, TypeVar, get_args
 
 from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc
@@ -34,6 +35,8 @@ class Edge(NamedTuple):
 
 NEEDS = Edge()  # of a job that takes the result of another
 
+_numbers = count()
+
 
 class Job(Generic[P, R]):
     """A node in a graph of functions. Made by `job`; called plainly, it is its function, with its conditions checked.
@@ -57,7 +60,8 @@ class Job(Generic[P, R]):
     def __init__(self, metafunc: MetaFuncBase, spec: Spec) -> None:
         function = metafunc.function if type(metafunc) is MinimalMetaFunc else metafunc
         # As functools.update_wrapper does; but there may be 100,000 of these.
-        self.__wrapped__ = function
+        #: What is called in the end.
+        self.function = self.__wrapped__ = function
         self.__module__ = getattr(function, "__module__", __name__)
         self.__qualname__ = getattr(function, "__qualname__", spec.name)
         self.__name__ = getattr(function, "__name__", spec.name)
@@ -72,11 +76,7 @@ class Job(Generic[P, R]):
         self.wait_for: WaitFor = "all"
         self.conditions: tuple[Condition, ...] = ()
         self._dependents: dict[Job[..., Any], None] = {}
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """What is called in the end."""
-        return self.__wrapped__
+        self._number = next(_numbers)  # in the order in which jobs are made
 
     @property
     def function_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -40,10 +40,16 @@ def is_over(run: RunFolder) -> bool:
 
 
 class Past:
-    """A run, and those before it that made what was done in it already."""
+    """A run, and those before it that made what was done in it already.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Args:
+        folder: of the run.
+        keys: of the jobs that are of interest. Default: all.
+    """
+
+    def __init__(self, folder: RunFolder, keys: Collection[str] | None = None) -> None:
         self.folder = folder
+        self._of = keys
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -53,7 +59,7 @@ class Past:
     @cached_property
     def outcomes(self) -> Mapping[tuple[str, int | None], Outcome]:
         """What was recorded in it."""
-        return read_outcomes(self.folder.path)
+        return read_outcomes(self.folder.path, self._of)
 
     @cached_property
     def jobs(self) -> dict[str, dict[str, Any]]:
@@ -87,7 +93,7 @@ class Past:
             return None
         if name not in self._earlier:
             path = self.folder.path.parent / name
-            self._earlier[name] = Past(RunFolder(path)) if path.is_dir() else None
+            self._earlier[name] = Past(RunFolder(path), self._of) if path.is_dir() else None
         return self._earlier[name]
 
     @cached_property

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ArgumentError, ChoiceError
 from weft.jobs.backends import Place
 from weft.jobs.call import INSTEAD
+from weft.jobs.pool import ThreadPool
 from weft.payload import pack, unpack, unpackable_arguments
 
 if TYPE_CHECKING:
     from weft.executors import LocalExecutor
+    from weft.executors.cluster.system import BatchSystem
     from weft.jobs.call import JobCall
+    from weft.jobs.cluster.place import Cluster
     from weft.jobs.node import Job
     from weft.resources import Resources
 
-__all__ = ["Foreign", "Local", "Serial", "Threads", "foreign", "local", "serial", "threads"]
+__all__ = ["Foreign", "Local", "Serial", "Threads", "foreign", "local", "refused", "serial", "slurm", "threads"]
 
 LOGGER = logging.getLogger("weft")
 
@@ -72,10 +74,29 @@ def serial() -> Serial:
     return Serial()
 
 
+def slurm(**options: Any) -> Cluster:
+    """Jobs of Slurm; see `weft.SlurmExecutor` for the options, which are for jobs that do not say so themselves."""
+    from weft.jobs.cluster.place import Cluster
+    from weft.jobs.cluster.systems import made_system
+
+    return Cluster(made_system("slurm"), options)
+
+
+def cluster(system: BatchSystem, options: Mapping[str, Any]) -> Cluster:
+    """A batch system of the user's, such as a `FakeCluster`."""
+    from weft.jobs.cluster.place import Cluster
+
+    return Cluster(system, options)
+
+
 def foreign(executor: Executor) -> Place:
     """An executor of the user's."""
-    from weft.executors import LocalExecutor
+    from weft.executors import ClusterExecutor, LocalExecutor
 
+    if isinstance(executor, ClusterExecutor):
+        from weft.jobs.cluster.place import Cluster
+
+        return Cluster(executor._system, {}, executor)
     if isinstance(executor, LocalExecutor):
         return Local(executor, own=False, packs=executor._pool.options.start != "fork")
     return Foreign(executor)
@@ -103,7 +124,7 @@ class Local(Place):
         except ArgumentError as error:
             if error.__cause__ is None or len(args) < ARGUMENTS:
                 raise
-            raise _refused(job, args, error.__cause__) from error.__cause__
+            raise refused(job, args, error.__cause__) from error.__cause__
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         if not self._own:
@@ -126,7 +147,7 @@ class Local(Place):
         return view
 
 
-def _refused(job: Job[..., Any], args: tuple[Any, ...], error: BaseException) -> ArgumentError:
+def refused(job: Job[..., Any], args: tuple[Any, ...], error: BaseException) -> ArgumentError:
     """What cannot travel, named as the function's arguments are: without ours before them."""
     element = () if job.elements is None else (args[ARGUMENTS - 1],)
     given, kwargs = args[ARGUMENTS:] or ((), {})
@@ -137,14 +158,12 @@ class Threads(Place):
     """Threads, of which a job takes as many as it asks for cpus."""
 
     shares_memory = True
+    anywhere = True
 
     def __init__(self, count: int) -> None:
-        self.slots = count
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="weft-job")
+        self.slots: int = count
+        self._pool = ThreadPool(count, "weft-job")
         self._greedy = False
-        self._lock = threading.Lock()
-        self._busy: set[Future[Any]] = set()
-        self._idle: Callable[[], object] | None = None  # to be called when no job runs any more
 
     def check(self, job: Job[..., Any], call: JobCall) -> None:
         if job.spec.env:
@@ -159,35 +178,18 @@ class Threads(Place):
             )
 
     def cpus(self, job: Job[..., Any]) -> int:
-        assert self.slots is not None
-        return min(job.spec.resources.cpus or 1, self.slots)
+        cpus = job.spec.resources.cpus
+        return 1 if cpus is None else min(cpus, self.slots)
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], job: Job[..., Any]) -> Future[Any]:
-        # In a context of its own: what a job sets in it is not for the next one.
-        future = self._pool.submit(contextvars.copy_context().run, call, *args)
-        self._busy.add(future)
-        future.add_done_callback(self._ended)
-        return future
+        return self._pool.submit(call, args)
 
     def close(self, *, wait: bool, interrupted: bool) -> None:
         # A thread cannot be stopped. After a Ctrl-C nobody wants to wait for what it does.
         self._pool.shutdown(wait=wait and not interrupted, cancel_futures=interrupted)
 
     def when_idle(self, function: Callable[[], object]) -> None:
-        with self._lock:
-            if self._busy:
-                self._idle = function
-                return
-        function()
-
-    def _ended(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._busy.discard(future)
-            idle = self._idle
-            if self._busy or idle is None:
-                return
-            self._idle = None
-        idle()
+        self._pool.when_idle(function)
 
 
 class Serial(Place):
@@ -263,7 +265,7 @@ class Foreign(Place):
         except Exception as error:
             if len(args) < ARGUMENTS:
                 raise
-            raise _refused(job, args, error) from error
+            raise refused(job, args, error) from error
         return RemoteFuture(self.executor.submit(run_packed_job, self._packed[1], packed))
 
 

@@ -11,6 +11,7 @@ even asked whether it is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from weft.engine.graph import topological_order
@@ -60,6 +61,8 @@ class Plan:
             that is taken over. Default: of none.
         known: which of these places of a done job have a result that is known. A done job without one runs again if a
             job that runs takes its result. Default: all of them.
+        under_way: which places of a job run already, or wait in the queue of a batch system: they are not done,
+            whatever its conditions say. Default: none.
 
     Raises:
         ArgumentError: (a TypeError) something that is no job.
@@ -75,22 +78,26 @@ class Plan:
         order: Iterable[AnyJob] | None = None,
         finished: Callable[[AnyJob], Collection[int]] | None = None,
         known: Callable[[AnyJob, Places], Collection[int]] | None = None,
+        under_way: Callable[[AnyJob], Collection[int]] | None = None,
     ) -> None:
         self.asked = list(dict.fromkeys(jobs))
         self.order = ordered(self.asked) if order is None else list(order)
         self._prune = prune
         self._finished = finished
         self._known = known
+        self._under_way = under_way
         self._left: dict[AnyJob, Places] = {}  # places that are to run, as far as has been asked
         self._again: dict[AnyJob, Places] = {}  # done jobs that run again for their results, and which places
+        self._is_any_lost = False
         self.parts: dict[AnyJob, Planned] = {}
         before = -1
         while before != len(self._again):  # with these, more may be needed
             before = len(self._again)
             self.parts = {job: Planned(job) for job in self.order}
             self._look()
-        self._spread()
-        self._want()
+        if self._is_any_lost:
+            self._spread()
+            self._want()
 
     def __iter__(self) -> Any:
         return iter(self.parts.values())
@@ -106,7 +113,7 @@ class Plan:
         for job in todo:  # which grows meanwhile
             part = self.parts[job]
             part.places = self._places(job)
-            if self._is_done(job):
+            if not part.places and self._is_done(job):
                 part.state = State.UP_TO_DATE
                 continue
             part.state = State.WANTED
@@ -122,7 +129,9 @@ class Plan:
     def _wait(self, part: Planned) -> None:
         """Which of its edges a job still waits for."""
         job = part.job
-        done = [dep for dep in job.edges if self._is_done(dep)]
+        if not job.edges:
+            return
+        done = [dep for dep in job.edges if not self._places(dep) and self._is_done(dep)]
         if not done:
             part.edges = dict(job.edges)
             return
@@ -141,6 +150,7 @@ class Plan:
             part.edges = {dep: edge for dep, edge in job.edges.items() if dep not in set(met)}
 
     def _never(self, part: Planned, dep: AnyJob) -> None:
+        self._is_any_lost = True
         part.state = State.UNREACHABLE
         part.why = f"{part.job.name!r} needs the failure of {dep.name!r}, which is done"
 
@@ -163,7 +173,10 @@ class Plan:
         """The places that run, should the job run."""
         left = self._left.get(job)
         if left is None:
-            left = self._left[job] = self._ask(job)
+            left = self._ask(job)
+            if self._under_way is not None and (under_way := self._under_way(job)):
+                left = sorted({*left, *under_way})
+            self._left[job] = left
         again = self._again.get(job)
         return left if again is None else sorted({*left, *again})
 
@@ -174,6 +187,8 @@ class Plan:
     def _ask(self, job: AnyJob) -> Places:
         """The places that are not done, by the job's postconditions, or by what has finished where it has none."""
         places = _all(job)
+        if self._finished is None and not job.conditions:
+            return places
         finished = self._finished(job) if self._finished is not None else ()
         unfinished = [place for place in places if place not in finished] if finished else places
         conditions = [condition for condition in job.conditions if condition.when == "after"] if self._prune else []
@@ -257,7 +272,14 @@ def ordered(jobs: Iterable[AnyJob]) -> list[AnyJob]:
         ArgumentError: (a TypeError) something that is no job.
         CycleError: (a ValueError) jobs that wait for each other.
     """
-    return topological_order(needed_by(jobs, "schedule"))
+    needed = needed_by(jobs, "schedule")
+    # Nearly always a job is declared after those that it comes after: then that order will do.
+    if all(dep._number < job._number for job, deps in needed.items() for dep in deps):
+        return sorted(needed, key=_number)
+    return topological_order(needed)
+
+
+_number = attrgetter("_number")
 
 
 def _all(job: AnyJob) -> Places:

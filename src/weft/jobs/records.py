@@ -101,6 +101,8 @@ class Record:
 
     def failed(self) -> list[JobFailed]:
         """Its failures, in the order of its elements."""
+        if not self.failures:
+            return []
         return [self.failures[place] for place in (None, *self.places) if place in self.failures]
 
     def result(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,13 @@ class Source(Protocol):
 
     name: str
     path: Path | None
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """What the batch system calls each job, by key."""
+
+    def refresh(self) -> None:
+        """Bring the records up to date, where nobody else does."""
 
     def wait(self, timeout: float | None) -> bool:
         """Return when the run is over, or False after so many seconds."""
@@ -64,10 +71,17 @@ class Run:
             ChoiceError: (a ValueError) there is none, or several.
             StorageError: (an OSError) it cannot be read, or not be trusted.
         """
+        from weft.jobs.cluster.systems import is_detached
         from weft.jobs.loaded import Loaded
         from weft.rundir import find_run
 
-        source = Loaded(find_run(run))
+        folder = find_run(run)
+        if is_detached(folder):
+            from weft.jobs.cluster.detached import Detached
+
+            detached = Detached.load(folder)
+            return cls(detached.records, detached)
+        source = Loaded(folder)
         return cls(source.records, source)
 
     @property
@@ -102,16 +116,18 @@ class Run:
             UnknownValueError: (a RuntimeError) it is not over.
             ChoiceError: (a ValueError) the run has no such job.
         """
-        return self._record(job).result()
+        return self._fresh(job).result()
 
     @property
     def results(self) -> dict[Any, Any]:
         """The result of each job that succeeded, or was done before."""
+        self._source.refresh()
         return {self._shown(record): record.known() for record in self._records if record.state.is_success}
 
     @property
     def states(self) -> dict[Any, State]:
         """The state of each job."""
+        self._source.refresh()
         return {self._shown(record): record.state for record in self._records}
 
     def elements(self, job: Job[..., Any] | str) -> dict[Any, State]:
@@ -119,16 +135,18 @@ class Run:
 
         Empty for a job without an array.
         """
-        return self._record(job).by_element()
+        return self._fresh(job).by_element()
 
     @property
     def ids(self) -> dict[Any, str]:
-        """What the batch system calls each job; empty on this machine."""
-        return {}
+        """What the batch system calls each job, such as ``"123"``; empty where a driver runs them."""
+        ids = self._source.ids
+        return {self._shown(record): ids[record.key] for record in self._records if record.key in ids}
 
     @property
     def ok(self) -> bool:
         """Whether no job failed and none was cancelled."""
+        self._source.refresh()
         return not any(record.state.name in ("FAILED", "CANCELLED") for record in self._records)
 
     def log(self, job: Job[..., Any] | str, i: Any = None) -> str:
@@ -189,6 +207,7 @@ class Run:
 
     def summary(self) -> str:
         """How it stands, in a few lines: the jobs by their states, and those that did not succeed by name."""
+        self._source.refresh()
         lines = [self._headline()]
         unhappy = [record for record in self._records if not (record.state.is_success or record.state.name == "IDLE")]
         lines += [f"  {record.name}: {_standing(record)}" for record in unhappy[:LISTED]]
@@ -200,6 +219,12 @@ class Run:
         counts = Counter(record.state for record in self._records)
         jobs = f"{len(self)} job{'s' * (len(self) != 1)}"
         return f"run {self.name}: {jobs}: {_counted(counts) or 'none'}"
+
+    def _fresh(self, job: Any) -> Record:
+        record = self._record(job)
+        if not record.whole.is_end:
+            self._source.refresh()
+        return record
 
     def _record(self, job: Any) -> Record:
         record = self._by_job.get(job) if isinstance(job, Job) else None

@@ -48,7 +48,7 @@ class Scribe:
 
     def began(self, how: str) -> None:
         """The run goes on from here: it is ``"started"``, or ``"taken over"``."""
-        self._line(self._of_run(how))
+        self._lines.append(self._of_run(how))
         self.flush()
 
     def state(self, time: float, record: Record, place: int | None, state: State, detail: str) -> None:
@@ -56,12 +56,12 @@ class Scribe:
         element = "" if record.elements is None or place is None else f'"i":{place},'
         why = f',"detail":{json.dumps(detail)}' if detail else ""
         # Put together by hand: a key needs no quoting, and there are two of these for each job.
-        self._line(f'{{"t":{time:.6f},"job":"{record.key}",{element}"state":"{state.value}"{why}}}')
+        self._lines.append(f'{{"t":{time:.6f},"job":"{record.key}",{element}"state":"{state.word}"{why}}}')
+        if len(self._lines) >= GATHERED:
+            self.flush()
 
-    def result(self, record: Record, place: int, value: Any) -> Any:
-        """This has come back from it; returns its result."""
-        if type(value) is not Unrecorded:
-            return value
+    def result(self, record: Record, place: int, value: Unrecorded) -> Any:
+        """This has come back from it, and is not recorded yet; returns its result."""
         run = str(self._folder.path)
         try:
             # Who recorded nothing gave no fingerprint, so a later run does not build upon this one.
@@ -100,7 +100,7 @@ class Scribe:
                 keep_log(self._folder.path, place.key, place.place, place.out)
             except (StorageError, OSError) as error:
                 LOGGER.warning("a log cannot be kept: %s", error)
-        self._line(self._of_run(how))
+        self._lines.append(self._of_run(how))
         self.flush()
 
     def flush(self) -> None:
@@ -130,11 +130,6 @@ class Scribe:
     def _of_run(self, how: str) -> str:
         host = json.dumps(socket.gethostname())
         return f'{{"t":{clock.time():.6f},"run":"{how}","pid":{os.getpid()},"host":{host}}}'
-
-    def _line(self, line: str) -> None:
-        self._lines.append(line)
-        if len(self._lines) >= GATHERED:
-            self.flush()
 
     def _keep_output(self, key: str, place: int | None) -> None:
         """What a worker had written that has died at it."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from weft.errors import ArgumentError, ChoiceError
 from weft.resources import SYNONYMS, Resources, read_environment
 
-__all__ = ["Setting", "Spec", "read_spec"]
+__all__ = ["NOTHING", "Setting", "Spec", "read_spec"]
 
 Setting = str | int | float | bool | None
 
@@ -33,8 +33,8 @@ class Spec(NamedTuple):
     settings: Mapping[str, Setting]  #: For a batch system, as they are.
 
 
-_NOTHING: Mapping[str, Any] = {}
-_PLAIN = Resources()
+NOTHING = Resources()
+_NONE: Mapping[str, Any] = {}
 
 
 def read_spec(where: str, options: dict[str, Any]) -> Spec:
@@ -48,17 +48,17 @@ def read_spec(where: str, options: dict[str, Any]) -> Spec:
     """
     name = _name(where, options.pop("name", None))
     if not options:
-        return Spec(name, _PLAIN, None, None, None, _NOTHING, (), _NOTHING)
+        return Spec(name, NOTHING, None, None, None, _NONE, (), _NONE)
     words = {word: options.pop(word) for word in WORDS if word in options}
     array, throttle, env, setup, settings, backend = [options.pop(word, None) for word in OWN[1:]]
     elements = _elements(where, array)
     return Spec(
         name,
-        Resources.read(where, **words) if words else _PLAIN,
+        Resources.read(where, **words) if words else NOTHING,
         elements,
         _throttle(where, throttle, elements),
         _backend(where, backend),
-        _NOTHING if env is None else read_environment(where, env),
+        _NONE if env is None else read_environment(where, env),
         () if setup is None else _lines(where, setup),
         _settings(where, settings, options),
     )
@@ -141,7 +141,7 @@ def _lines(where: str, setup: Any) -> tuple[str, ...]:
 
 def _settings(where: str, settings: Any, raw: dict[str, Any]) -> Mapping[str, Setting]:
     if settings is None and not raw:
-        return _NOTHING
+        return _NONE
     if settings is not None and not isinstance(settings, Mapping):
         raise ArgumentError(
             f'{where}(settings=...) must be a mapping such as {{"exclusive": None, "nice": 10}}, got {settings!r:.60}'

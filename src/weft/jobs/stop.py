@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from weft.errors import RunInUse
+from weft.jobs.cluster.systems import is_detached
 from weft.jobs.past import is_over
 from weft.jobs.scribe import CANCEL
 from weft.rundir import Driver, Journal, RunFolder, dismiss, read_journal, write_atomic
@@ -28,6 +29,10 @@ def stop(folder: RunFolder) -> bool:
     """
     if is_over(folder):
         return False
+    if is_detached(folder):
+        from weft.jobs.cluster.detached import Detached
+
+        return Detached.load(folder).call_off()
     driver = folder.driver()
     if folder.is_live() and driver is not None:
         if driver.host != socket.gethostname():
@@ -38,6 +43,9 @@ def stop(folder: RunFolder) -> bool:
     if not is_over(folder):
         folder.lock()
         try:
+            from weft.jobs.cluster.leftovers import end_leftovers
+
+            end_leftovers(folder.path)
             for crew in dismiss(folder.path, folder.name):
                 crew.put_away(folder.path)
             journal = Journal(folder.journal)

@@ -73,7 +73,7 @@ class Weave:
         plan: what is to run.
         records: of all jobs of the plan.
         places: the backend of each job that runs.
-        launch: starts a unit; called by the scheduler's thread.
+        launch: starts a unit; called by the scheduler's thread, or by one in whose place it is.
         observer: is told of what becomes of tasks, by that thread, too.
         name: of the run.
     """
@@ -93,11 +93,16 @@ class Weave:
         self._records = records
         self._places = places
         self._start = Marker(f"the start of {name}")
+        # Not all tasks one by one, which the engine would have to count for each of them.
+        self._rest = Marker(f"the jobs of {name}")
         self._markers: list[Marker] = [self._start]
         self._elements: dict[Job[..., Any], dict[int, Task]] = {}  # the tasks of an array's elements, by place
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
-        self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, observers=[observer], name=name)
+        self._gated = bool(gates)
+        anywhere = all(getattr(place, "anywhere", False) for place in set(places.values()))
+        self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, anywhere=anywhere, name=name)
+        self.scheduler.observe(observer, early=False)
 
     def make(self) -> None:
         """Make all tasks. None of them starts yet."""
@@ -105,8 +110,7 @@ class Weave:
             for part in self._plan:
                 if part.state is State.WANTED:
                     self._build(part)
-            ends: Any = dict.fromkeys(self.ends.values(), "any")
-            self._submit(Unit(None, Role.END), ends, name="the end")
+            self._submit(Unit(None, Role.END), {self._rest: "any"}, name="the end")
         except BaseException:
             self.scheduler.shutdown(wait=False, cancel_futures=True)
             raise
@@ -117,6 +121,12 @@ class Weave:
         for marker in self._markers:
             marker._conclude(None, None)
         self._markers.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Whether all tasks are over but the last, which then may end, too."""
+        if len(self.units) == 1:
+            self._rest._conclude(None, None)
 
     def _gates(self) -> tuple[Locks | None, Slots | None]:
         counts = {
@@ -133,8 +143,9 @@ class Weave:
 
     def _build(self, part: Planned) -> None:
         job, record = part.job, self._records[part.job]
-        whole, each = self._edges(part)
-        data = {self.ends[dep]: "success" for dep in job.arguments.takes if dep in self.ends}
+        whole, each = self._edges(part) if part.edges else ({}, {})
+        takes = job.arguments.takes
+        data = {self.ends[dep]: "success" for dep in takes if dep in self.ends} if takes else {}
         if job.elements is None:
             unit = Unit(record, Role.CALL, 0)
             self.ends[job] = self._submit(unit, self._joined(record, part, whole, data), name=record.name, job=job)
@@ -185,7 +196,7 @@ class Weave:
     ) -> tuple[dict[Any, str], str]:
         """Edges, of which one or all count, and results, which are needed, as the engine takes them."""
         if part.wait_for != "any" or len(edges) < 2:
-            return {**edges, **data}, "all"
+            return {**edges, **data} if data else edges, "all"
         if not data:
             return edges, "any"
         gate = self._submit(Unit(record, Role.GATE), (edges, "any"), name=f"{record.name} (any)")
@@ -198,7 +209,7 @@ class Weave:
             dependencies=edges or {self._start: "any"},
             name=name,
             wait_for=wait_for,
-            gates=None if job is None else self._claims(job),
+            gates=self._claims(job) if self._gated and job is not None else None,
         )
         self.units[task] = unit
         return task

@@ -7,15 +7,14 @@
 Importing it costs little: workers do so before they start. Blame is imported when there is some.
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 from weft.payload.failures import pack_failure, traceback_of, unpack_failure
 from weft.payload.names import call_name
 from weft.payload.packing import by_value, pack, pack_apart, unpack
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
-    from weft.payload.blame import culprit, unpackable_arguments
+    from weft.payload.blame import culprit, unpackable_arguments, unsendable_result
 
 __all__ = [
     "by_value",
@@ -28,6 +27,9 @@ __all__ = [
     "unpack",
     "unpack_failure",
     "unpackable_arguments",
+    "unsendable_result",
 ]
 
-__getattr__, __dir__ = lazily(__name__, {"culprit": "blame", "unpackable_arguments": "blame"})
+__getattr__, __dir__ = lazily(
+    __name__, {"culprit": "blame", "unpackable_arguments": "blame", "unsendable_result": "blame"}
+)

@@ -14,12 +14,13 @@ from itertools import chain
 from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from weft.payload.names import call_name
 from weft.payload.packing import dump_by_value, pack
 
 if TYPE_CHECKING:
-    from weft.errors import ArgumentError
+    from weft.errors import ArgumentError, TaskError
 
-__all__ = ["culprit", "unpackable_arguments"]
+__all__ = ["culprit", "unpackable_arguments", "unsendable_result"]
 
 MOST = 200_000  # objects that are looked at on the way
 TRIES = 100  # objects that are packed by themselves where the last one was not at fault
@@ -59,6 +60,19 @@ def unpackable_arguments(
     else:
         what = _said(error)
     return ArgumentError(f"{function_name} cannot be sent to another process: {what}; {instead}")
+
+
+def unsendable_result(function: Any, value: Any, error: BaseException) -> TaskError:
+    """The error for a result that does not pack; `error` is what packing it raised, and its cause."""
+    from weft.errors import TaskError, told
+
+    try:
+        why = culprit(value, f"a {type(value).__name__}")
+    except BaseException:  # noqa: BLE001 - code of the user's
+        why = told(error)
+    failure = TaskError(f"the result of {call_name(function)} cannot be sent back: {why}; return what it is made from")
+    failure.__cause__ = error
+    return failure
 
 
 def culprit(value: Any, where: str) -> str:

@@ -14,10 +14,12 @@ import sys
 import threading
 from collections import ChainMap, deque
 from io import TextIOWrapper
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NewType
 
 import cloudpickle
+
+from weft.payload.rebuild import fill_function, import_module, make_cell, make_code, make_function
 
 __all__ = ["CloudPickler", "TracingPickler", "names_of_types"]
 
@@ -28,11 +30,19 @@ def _reduce_code(code: CodeType) -> tuple[Any, ...]:
     # cloudpickle replaces the file name, so that equal code makes equal bytes; for us a traceback with lines of source
     # is worth more.
     _, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
-    return _make_code, (parts, code.co_filename)
+    return make_code, (parts, code.co_filename)
 
 
-def _make_code(parts: tuple[Any, ...], filename: str) -> CodeType:
-    return CodeType(*parts).replace(co_filename=filename)
+def _reduce_cell(cell: CellType) -> tuple[Any, ...]:
+    try:
+        return make_cell, (cell.cell_contents,)
+    except ValueError:  # it is empty
+        return make_cell, ()
+
+
+def _reduce_module(module: ModuleType) -> tuple[Any, ...]:
+    make, parts = cloudpickle.Pickler.dispatch_table[ModuleType](module)
+    return (import_module if len(parts) == 1 else make), parts  # else it cannot be imported, and comes by value
 
 
 def _reduce_file(file: TextIOWrapper) -> Any:
@@ -53,11 +63,11 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it comes withou
     """Packs functions and classes that cannot be imported by value, and context variables, too."""
 
     def _dynamic_function_reduce(self, function: FunctionType) -> Any:
-        reduced = super()._dynamic_function_reduce(function)
-        _, slots = reduced[2]
+        _, parts, state, *_ = super()._dynamic_function_reduce(function)
+        _, slots = state
         for name in names_of_types(function):
             slots["__globals__"].setdefault(name, function.__globals__[name])
-        return reduced
+        return make_function, parts, state, None, None, fill_function
 
 
 def names_of_types(function: FunctionType) -> set[str]:
@@ -166,7 +176,9 @@ def _variable_of(module: str, name: str) -> Any:
 
 CloudPickler.dispatch_table = ChainMap(
     {
+        CellType: _reduce_cell,
         CodeType: _reduce_code,
+        ModuleType: _reduce_module,
         TextIOWrapper: _reduce_file,
         contextvars.ContextVar: _reduce_variable,
         NewType: _reduce_new_type,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from weft.payload.packing import pack, unpack
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from traceback import TracebackException

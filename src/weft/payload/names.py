@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["call_name"]
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Iterable
 from pickle import dumps
 from sys import modules
-from typing import Any, TypeAlias
+
+TYPE_CHECKING = False  # see weft.lazy
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
 
 __all__ = ["Chunk", "by_value", "pack", "pack_apart", "unpack"]
 

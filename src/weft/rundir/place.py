@@ -10,13 +10,14 @@ to, is refused: what lies there is read again, and pickles run code.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 from pathlib import Path
 
-from weft.errors import StorageError
+TYPE_CHECKING = False  # see weft.lazy: a worker on a cluster writes its outcome by this
+if TYPE_CHECKING:
+    from weft.errors import StorageError
 
 __all__ = [
     "append_to",
@@ -26,6 +27,7 @@ __all__ = [
     "make_folder",
     "open_new",
     "safe_name",
+    "storage_error",
     "write_all",
     "write_atomic",
 ]
@@ -35,6 +37,13 @@ LONGEST = 80  # characters of a file name that is made from a text
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 NO_FOLLOW = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def storage_error(text: str) -> StorageError:
+    """To be raised. Its class is imported when there is something wrong."""
+    from weft.errors import StorageError
+
+    return StorageError(text)
 
 
 def home(*, create: bool = False) -> Path:
@@ -61,7 +70,7 @@ def make_folder(path: Path) -> Path:
     except FileExistsError:
         check_folder(path)
     except OSError as error:
-        raise StorageError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise storage_error(f"cannot make the folder {path}: {error.strerror}") from error
     return path
 
 
@@ -69,7 +78,7 @@ def check_folder(path: Path) -> None:
     """Raise StorageError unless it is a folder of the user's that nobody else can write to."""
     facts = _facts(path)
     if not stat.S_ISDIR(facts.st_mode):
-        raise StorageError(f"{path} is {_kind(facts)}, not a folder; move it away, or set WEFT_DIR to another place")
+        raise storage_error(f"{path} is {_kind(facts)}, not a folder; move it away, or set WEFT_DIR to another place")
     _check_owner(path, facts)
 
 
@@ -77,17 +86,17 @@ def check_file(path: Path, *, private: bool = False) -> None:
     """Raise StorageError unless it is a plain file of the user's that no other can write to (`private`: nor read)."""
     facts = _facts(path)
     if not stat.S_ISREG(facts.st_mode):
-        raise StorageError(f"{path} is {_kind(facts)}, not a file; move it away")
+        raise storage_error(f"{path} is {_kind(facts)}, not a file; move it away")
     _check_owner(path, facts)
     if private and stat.S_IMODE(facts.st_mode) & 0o077:
-        raise StorageError(f"others may read {path}, which is secret; replace it, and then: chmod 600 {path}")
+        raise storage_error(f"others may read {path}, which is secret; replace it, and then: chmod 600 {path}")
 
 
 def _facts(path: Path) -> os.stat_result:
     try:
         return os.lstat(path)
     except OSError as error:
-        raise StorageError(f"cannot look at {path}: {error.strerror}") from error
+        raise storage_error(f"cannot look at {path}: {error.strerror}") from error
 
 
 def _kind(facts: os.stat_result) -> str:
@@ -98,11 +107,11 @@ def _kind(facts: os.stat_result) -> str:
 
 def _check_owner(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.geteuid():
-        raise StorageError(
+        raise storage_error(
             f"{path} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); set WEFT_DIR to a folder of your own"
         )
     if facts.st_mode & OTHERS:
-        raise StorageError(f"others may write to {path}, so it cannot be trusted; if you trust it: chmod go-w {path}")
+        raise storage_error(f"others may write to {path}, so it cannot be trusted; if you trust it: chmod go-w {path}")
 
 
 # Names -----------------------------------------------------------------------------------------------------
@@ -115,6 +124,8 @@ def safe_name(text: str) -> str:
     """
     if _SAFE.fullmatch(text):
         return text
+    import hashlib
+
     kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:LONGEST]
     return f"{kept.lstrip('.-_') or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
@@ -137,7 +148,7 @@ def open_new(path: Path, *, at_its_end: bool = True) -> int:
     except FileExistsError:
         raise
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        raise storage_error(f"cannot write {path}: {error.strerror}") from error
     os.fchmod(file, 0o600)
     return file
 
@@ -151,7 +162,7 @@ def append_to(path: Path) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_APPEND | NO_FOLLOW)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        raise storage_error(f"cannot write {path}: {error.strerror}") from error
 
 
 def write_all(file: int, data: bytes, path: Path) -> None:
@@ -165,9 +176,9 @@ def write_all(file: int, data: bytes, path: Path) -> None:
             # The second call says why.
             written += os.write(file, data[written:])
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        raise storage_error(f"cannot write {path}: {error.strerror}") from error
     if written < len(data):
-        raise StorageError(f"cannot write {path}: only {written} of {len(data)} bytes could be written")
+        raise storage_error(f"cannot write {path}: only {written} of {len(data)} bytes could be written")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -185,5 +196,5 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {path}: {error.strerror}") from error
         raise

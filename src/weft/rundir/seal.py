@@ -6,50 +6,18 @@ what somebody else put there, on a shared disk or in a folder whose modes were c
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from pathlib import Path
 
-from weft.errors import StorageError, TamperedError
-from weft.rundir.place import check_file, open_new, write_all
+from weft.rundir.place import check_file, open_new, storage_error, write_all
+from weft.rundir.signer import KEY, SIZE, Signer, key_file
 
-__all__ = ["SIZE", "Signer", "seal", "signature", "unseal"]
-
-SIZE = 32  # bytes of a signature
-KEY = 32  # bytes of a key
-BLOCK = 64  # bytes that SHA-256 takes in at a time
-
-_keys: dict[tuple[str | None, str | None], bytes] = {}  # by what the environment says of where they are
+__all__ = ["SIZE", "Signer", "key_path", "make_key", "seal", "signature", "unseal"]
 
 
 def signature(data: bytes, purpose: str) -> bytes:
     """The signature of some bytes for a purpose: one for another purpose, such as another job, does not fit."""
     return Signer(purpose)(data)
-
-
-class Signer:
-    """Makes signatures for one purpose, again and again, with the key as it is now.
-
-    HMAC by its definition, from two hashes that have taken in the key. `hmac.digest` lets other threads have the
-    interpreter meanwhile, and to get it back takes, with threads that are busy, a hundred times as long as the
-    signature.
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, purpose: str) -> None:
-        key = _key()
-        key = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
-        self._inner.update(purpose.encode("utf-8", "surrogatepass") + b"\0")
-
-    def __call__(self, data: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(data)
-        outer.update(inner.digest())
-        return outer.digest()
 
 
 def seal(data: bytes, purpose: str) -> bytes:
@@ -59,39 +27,30 @@ def seal(data: bytes, purpose: str) -> bytes:
 
 def unseal(data: bytes, purpose: str, what: object) -> bytes:
     """The bytes again. Raises TamperedError, naming `what`, unless `seal` has made them for this purpose."""
+    import hmac
+
     body = data[SIZE:]
     if not hmac.compare_digest(data[:SIZE], signature(body, purpose)):
+        from weft.errors import TamperedError
+
         raise TamperedError(f"{what} is not what weft wrote there: its signature does not fit; it is not read")
     return body
 
 
 def key_path() -> Path:
     """Where the key is: WEFT_KEY_FILE, or ``weft/key`` in the folder for settings (XDG Base Directories)."""
-    said, settings = _said()
-    if said:
-        return Path(said).expanduser()
-    return Path(settings or "~/.config").expanduser() / "weft" / "key"
+    return Path(key_file())
 
 
-def _said() -> tuple[str | None, str | None]:
-    return os.environ.get("WEFT_KEY_FILE"), os.environ.get("XDG_CONFIG_HOME")
-
-
-def _key() -> bytes:
-    said = _said()
-    key = _keys.get(said)
-    if key is None:
-        key = _keys[said] = _read(key_path())
-    return key
-
-
-def _read(path: Path) -> bytes:
+def make_key(where: str) -> bytes:
+    """The key that is there, or a new one. Raises StorageError for one that is not the user's secret."""
+    path = Path(where)
     if not path.exists():
         _make(path)
     check_file(path, private=True)
     key = path.read_bytes()
     if len(key) < KEY:
-        raise StorageError(f"the key {path} is too short; remove it, and a new one is made")
+        raise storage_error(f"the key {path} is too short; remove it, and a new one is made")
     return key
 
 
@@ -99,7 +58,7 @@ def _make(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StorageError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+        raise storage_error(f"cannot make the folder {path.parent}: {error.strerror}") from error
     beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     file = open_new(beside)
     try:
@@ -109,9 +68,11 @@ def _make(path: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
+        from weft.errors import StorageError
+
         if isinstance(error, StorageError):
             raise
-        raise StorageError(f"cannot make the key {path}: {error.strerror}; WEFT_KEY_FILE says where else") from error
+        raise storage_error(f"cannot make the key {path}: {error.strerror}; WEFT_KEY_FILE says where else") from error
     finally:
         os.close(file)
         beside.unlink(missing_ok=True)

@@ -7,10 +7,9 @@ All are called alike, so a script says where its work is done in one place::
         figure = run(plot, model)
 """
 
-from typing import TYPE_CHECKING
-
 from weft.lazy import lazily
 
+TYPE_CHECKING = False  # see weft.lazy
 if TYPE_CHECKING:
     from weft.runners.base import Runner
     from weft.runners.concurrent import ConcurrentRunner

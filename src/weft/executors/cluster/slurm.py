@@ -13,6 +13,7 @@ from weft.executors.cluster import slurm_text as text
 from weft.executors.cluster.slurm_command import Commands, run, submitting
 from weft.executors.cluster.slurm_options import clusters_in, command_line, options_in, refuse_mistakes
 from weft.executors.cluster.slurm_script import script_of
+from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
 from weft.rundir.place import safe_name
 
@@ -162,6 +163,10 @@ class SlurmSystem:
             else:
                 self._misses_sacct = False
         return found
+
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element died of."""
+        return verdict(end, tail)
 
     # Cancelling
 

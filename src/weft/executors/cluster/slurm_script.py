@@ -23,7 +23,7 @@ from weft.executors.terms import THREADS
 from weft.resources import Resources
 from weft.rundir.place import safe_name
 
-__all__ = ["SBATCH", "dashed", "is_directive", "script_of"]
+__all__ = ["SBATCH", "dashed", "is_directive", "proven", "script_of"]
 
 SBATCH = "#SBATCH"
 ELEMENT = '"$SLURM_ARRAY_TASK_ID"'
@@ -112,8 +112,8 @@ def _log_pattern(sheet: Sheet) -> str | None:
     """
     if re.search(rf"{ODD}|\\", sheet.log):
         return None
-    before, _, after = sheet.log.replace("%", "%%").rpartition("{place}")
-    return before + ("%a" if len(sheet.places) > 1 else str(sheet.places[0])) + after
+    before, found, after = sheet.log.replace("%", "%%").rpartition("{place}")
+    return before + ("%a" if len(sheet.places) > 1 else str(sheet.places[0])) * bool(found) + after
 
 
 # What each element runs --------------------------------------------------------------------------------------
@@ -122,9 +122,10 @@ def _log_pattern(sheet: Sheet) -> str | None:
 def _redirection(sheet: Sheet) -> list[str]:
     if _log_pattern(sheet) is not None:
         return []
-    before, _, after = sheet.log.rpartition("{place}")
+    before, found, after = sheet.log.rpartition("{place}")
+    path = f"{shell(before)}{_element(sheet)}{shell(after)}" if found else shell(sheet.log)
     # What Slurm itself notes there, such as why it ended the job, is lost then.
-    return ["# No directive can say this path.", f"exec >>{shell(before)}{_element(sheet)}{shell(after)} 2>&1"]
+    return ["# No directive can say this path.", f"exec >>{path} 2>&1"]
 
 
 def _element(sheet: Sheet) -> str:
@@ -152,10 +153,24 @@ def _call(sheet: Sheet) -> list[str]:
     # Names that the system takes, but the shell does not.
     odd = [f"{name}={value}" for name, value in sheet.env if not _is_exportable(name)]
     words = [*(["env", "--", *odd] if odd else []), *sheet.command]
+    command = f"{' '.join(map(shell, words))} {_element(sheet)}"
+    lines = [f"cd {shell(sheet.directory)} || exit", 'export WEFT_TRY="${SLURM_RESTART_COUNT:-0}"']
+    return [*lines, *proven(command, sheet.proof, _element(sheet))] if sheet.proof else [*lines, f"exec {command}"]
+
+
+def proven(command: str, proof: str, element: str) -> list[str]:
+    """Lines of shell that run a command, and do not end well unless a file is there then; see `Sheet.proof`."""
+    before, _, rest = proof.rpartition("{place}")
+    between, _, after = rest.partition("{try}")
     return [
-        f"cd {shell(sheet.directory)} || exit",
-        'export WEFT_TRY="${SLURM_RESTART_COUNT:-0}"',
-        f"exec {' '.join(map(shell, words))} {_element(sheet)}",
+        "# Who is told to end is what it runs; this shell stays, and sees what that has left.",
+        "trap : TERM",  # and not ignored: that it would be by what it runs as well, until that listens
+        command,
+        "code=$?",
+        "# A library may have ended the process as if all were well.",
+        f'[ "$code" -ne 0 ] || [ -e {shell(before)}{element}{shell(between)}"$WEFT_TRY"{shell(after)} ] || code=1',
+        '[ "$code" -le 128 ] || { trap - TERM; kill -s "$((code - 128))" $$; }',
+        'exit "$code"',
     ]
 
 

@@ -32,13 +32,17 @@ class Sheet(NamedTuple):
     name: str  #: Unique among the jobs of this user, so that the submission can be found again by it.
     places: Sequence[int]  #: Elements of the array. One alone is no array.
     command: tuple[str, ...]  #: What each element runs; the number of the element follows as the last word.
-    log: str  #: Where an element's stdout and stderr go: an absolute path, in which ``{place}`` is its number.
+    log: str  #: Where an element's stdout and stderr go: an absolute path; ``{place}`` in it is its number.
     directory: str  #: Where it runs.
     resources: Resources
     setup: tuple[str, ...] = ()  #: Directives of the batch system, and after them lines of shell.
     env: tuple[tuple[str, str], ...] = ()  #: Further environment variables.
     options: tuple[tuple[str, Any], ...] = ()  #: Passed on as they are: None is a bare flag, False leaves it out.
     throttle: int | None = None  #: At most so many elements at once.
+    #: A file that is there when an element has done well, with ``{place}`` and ``{try}`` (how often it was run again)
+    #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
+    #: process.
+    proof: str = ""
 
 
 class Order(NamedTuple):
@@ -47,7 +51,8 @@ class Order(NamedTuple):
     name: str  #: As on its sheet.
     script: str  #: The absolute path of the script, which is written.
     places: Sequence[int]
-    after: tuple[tuple[str, str], ...] = ()  #: Ids of jobs to wait for, each with how: success, failure, any, each.
+    #: Ids of jobs, or of their elements (``"123_4"``), to wait for, each with how: success, failure, any, each.
+    after: tuple[tuple[str, str], ...] = ()
     any: bool = False  #: One of them is enough.
 
 
@@ -130,6 +135,17 @@ class BatchSystem(Protocol):
 
     def inquire(self, jobs: Collection[str]) -> list[Seen]:
         """What became of the elements that have ended, as far as anybody remembers."""
+
+    def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
+        """What an element that left no outcome died of, by all evidence: a word, and a sentence for people.
+
+        The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself. The
+        sentence has the element for its "it", and no full stop: ``"it was killed by SIGKILL (FAILED)"``.
+
+        Args:
+            end: as `inquire` or `look` has it.
+            tail: the last lines of its log.
+        """
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         """Cancel these elements of these submissions (None: all), whether they wait, run or have ended."""

@@ -1,0 +1,244 @@
+"""The folder through which an executor and its jobs talk, and the formats of what lies there.
+
+    <folder>/                 the user's alone, see `weft.rundir`
+        executor.json         which batch system, which Python
+        lock                  held by the living client
+        worker.py             what the scripts start
+        groups/<n>/           one submission
+            calls             what it is to do, see `write_calls`
+            script.sh         for the batch system; can be submitted by hand
+            job               the id of the submission, once there is one
+            outcomes/         <call>.<try>: what became of a call
+            logs/<place>.log  what an element of the array wrote
+
+All that is unpickled is signed, for the one place where it belongs. An element of an array makes one call, or several:
+place p makes the calls p x k to p x k + k - 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from weft.errors import ChoiceError, StorageError, TamperedError
+from weft.executors.cluster.formats import (
+    ALL_GOOD,
+    HEAD,
+    MAGIC,
+    OFFSET,
+    call_purpose,
+    outcome_purpose,
+    read_index,
+    shared_purpose,
+)
+from weft.payload import pack, unpack
+from weft.rundir import append_to, make_folder, write_atomic
+from weft.rundir.place import check_file, check_folder
+from weft.rundir.seal import Signer, unseal
+
+if TYPE_CHECKING:
+    from weft.executors.cluster.future import Terms
+
+__all__ = ["Call", "Folder", "GroupFolder", "Plan"]
+
+
+class Call(NamedTuple):
+    """One call, as it is sent."""
+
+    number: int  #: Of the task, in the order of submission.
+    function: int  #: Which of the shared records is its function.
+    setting: int  #: And which its working directory, import path and context.
+    packed: bytes  #: (args, kwargs), or nothing where there are none.
+
+
+class Plan(NamedTuple):
+    """What a submission is to do."""
+
+    calls: Sequence[Call]
+    shared: Sequence[bytes]  #: Functions and settings, each once.
+    names: Sequence[str]  #: Of the functions among these; of settings: nothing.
+    each: int  #: Calls of an element of the array.
+    seconds: float | None  #: After which the worker is to stop a call.
+    name: str  #: Of the submission.
+    terms: Terms  #: What was asked for. The worker does not unpack it.
+
+
+class Folder:
+    """The folder of one executor."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @classmethod
+    def create(cls, path: Path) -> Folder:
+        """Make it, or go on in one that is there. Raises StorageError."""
+        make_folder(path)
+        make_folder(path / "groups")
+        return cls(path)
+
+    def token(self, system: str, launcher: str) -> str:
+        """What is part of the name of each submission from here, and of no other; made by the first who comes.
+
+        Raises StorageError, ChoiceError for a folder of another batch system.
+
+        Args:
+            system: the name of the batch system.
+            launcher: the text of ``worker.py``. One that is there stays: jobs that wait are to start it.
+        """
+        path = self.path / "executor.json"
+        if not path.exists():
+            write_atomic(self.path / "worker.py", launcher.encode(errors="surrogateescape"))
+            facts = {"system": system, "token": os.urandom(3).hex()}
+            write_atomic(path, json.dumps(facts).encode())
+        token, there = self._facts()
+        if there != system:
+            raise ChoiceError(f"{self.path} belongs to an executor on {there}, not on {system}")
+        return token
+
+    def system(self) -> str:
+        """The name of its batch system. Raises StorageError."""
+        return self._facts()[1]
+
+    def _facts(self) -> tuple[str, str]:
+        path = self.path / "executor.json"
+        check_file(path)
+        try:
+            facts = json.loads(path.read_bytes())
+            return str(facts["token"]), str(facts["system"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path} is not what weft wrote there") from error
+
+    def group(self, number: int) -> GroupFolder:
+        """The folder of one submission."""
+        return GroupFolder(self, number)
+
+    def groups(self) -> list[GroupFolder]:
+        """Those that are there, in order."""
+        check_folder(self.path)
+        names = [name for name in os.listdir(self.path / "groups") if name.isdecimal()]
+        return [GroupFolder(self, number) for number in sorted(map(int, names))]
+
+
+class GroupFolder:
+    """The folder of one submission."""
+
+    def __init__(self, folder: Folder, number: int) -> None:
+        self.number = number
+        self.path = folder.path / "groups" / str(number)
+        self.outcomes = str(self.path / "outcomes")
+        self._of = folder.name
+
+    @property
+    def script(self) -> Path:
+        """For the batch system."""
+        return self.path / "script.sh"
+
+    @property
+    def logs(self) -> str:
+        """Where elements write to; ``{place}`` is for their number."""
+        return str(self.path / "logs" / "{place}.log")
+
+    def proof(self, each: int) -> str:
+        """What is there when an element, of so many calls, has done well; see `Sheet`."""
+        return os.path.join(self.outcomes, "{place}.{try}" if each == 1 else ALL_GOOD + "{place}.{try}")
+
+    def log(self, place: int) -> Path:
+        """What an element wrote."""
+        return self.path / "logs" / f"{place}.log"
+
+    def write(self, plan: Plan, script: str) -> None:
+        """Write down what is to be done. Raises StorageError; then nothing of it is left."""
+        try:
+            make_folder(self.path)
+            make_folder(self.path / "outcomes")
+            make_folder(self.path / "logs")
+            write_atomic(self.path / "calls", self._calls(plan))
+            write_atomic(self.script, script.encode(errors="surrogateescape"))
+        except BaseException:
+            self.remove()
+            raise
+
+    def _calls(self, plan: Plan) -> bytes:
+        shared = [*plan.shared, pack((plan.seconds, list(plan.names), plan.name, pack(plan.terms)))]
+        parts = []
+        for index, call in enumerate(plan.calls):
+            body = pack(tuple(call))
+            parts.append(Signer(call_purpose(self._of, self.number, index))(body) + body)
+        for index, body in enumerate(shared):
+            parts.append(Signer(shared_purpose(self._of, self.number, index))(body) + body)
+        head = HEAD.pack(MAGIC, len(plan.calls), len(shared), plan.each)
+        at = len(head) + OFFSET.size * (len(parts) + 1)
+        offsets = []
+        for part in parts:
+            offsets.append(OFFSET.pack(at))
+            at += len(part)
+        return b"".join((head, *offsets, OFFSET.pack(at), *parts))
+
+    def read(self) -> Plan:
+        """What is to be done. Raises TamperedError, or StorageError."""
+        path = self.path / "calls"
+        check_file(path)
+        data = path.read_bytes()
+        try:
+            _, count, shared, each = HEAD.unpack_from(data)
+            bounds = read_index(data, count + shared)
+        except (struct.error, ValueError) as error:
+            raise TamperedError(f"{path} is not what weft wrote there: {error}") from error
+        bodies = []
+        for index, (start, stop) in enumerate(bounds):
+            purpose = call_purpose if index < count else shared_purpose
+            bodies.append(
+                unseal(data[start:stop], purpose(self._of, self.number, index - (index >= count) * count), path)
+            )
+        seconds, names, name, terms = unpack(bodies[-1])
+        calls = [Call(*unpack(body)) for body in bodies[:count]]
+        return Plan(calls, bodies[count:-1], names, each, seconds, name, unpack(terms))
+
+    def submitted(self, job: str) -> None:
+        """Write down the id of the submission. Raises StorageError."""
+        write_atomic(self.path / "job", job.encode())
+
+    def job(self) -> str | None:
+        """The id of the submission; None where it was never written down."""
+        try:
+            check_file(self.path / "job")
+            return (self.path / "job").read_text()
+        except (StorageError, FileNotFoundError):
+            return None
+
+    def arrived(self) -> list[str]:
+        """The names of the outcomes that are there; a look at one folder, whatever the number of calls."""
+        try:
+            return os.listdir(self.outcomes)
+        except OSError:  # a file system that is away for a moment
+            return []
+
+    def outcome(self, name: str) -> tuple[str, bytes]:
+        """What became of a call: its kind, and what it left. Raises TamperedError, or StorageError, also if torn."""
+        path = Path(self.outcomes, name)
+        check_file(path)
+        index, _, restarts = name.partition(".")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        kind, payload = unpack(unseal(data, outcome_purpose(self._of, self.number, int(index), int(restarts)), path))
+        return kind, payload
+
+    def leave_out(self, index: int) -> None:
+        """Have a call not made, if it has not begun; the others of its element go on."""
+        try:
+            os.close(append_to(Path(self.outcomes, f"{index}.cancelled")))
+        except StorageError:  # then it is made in vain
+            pass
+
+    def remove(self) -> None:
+        """Delete it."""
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=True)

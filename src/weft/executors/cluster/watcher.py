@@ -1,0 +1,144 @@
+"""The thread that looks for outcomes, and tells those who wait.
+
+One look is a listing of a folder for each submission that is under way, however many tasks it has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weft.engine.complain import complain
+from weft.errors import StorageError
+from weft.executors.cluster.controller import conclude
+from weft.executors.cluster.death import add_to, died, tail_of
+from weft.payload import unpack, unpack_failure
+from weft.resources import cause_of
+
+if TYPE_CHECKING:
+    from weft.executors.cluster.book import Book, Death
+    from weft.executors.cluster.future import ClusterFuture
+    from weft.executors.cluster.group import Group
+    from weft.executors.cluster.system import BatchSystem
+    from weft.resources import Cause
+
+__all__ = ["Watcher"]
+
+
+class Watcher:
+    """See above."""
+
+    def __init__(self, book: Book, system: BatchSystem) -> None:
+        self._book = book
+        self._system = system
+
+    def run(self) -> None:
+        """Serve until nothing is left to do. It never raises."""
+        book = self._book
+        while True:
+            with book.lock:
+                while True:
+                    at, now = book.list_at(), book.clock.now()
+                    if at is not None and at <= now:
+                        break
+                    if book.is_over():
+                        return
+                    book.clock.wait(book.lock, None if at is None else at - now)
+                groups = book.to_list()
+            try:
+                self._look(groups, now)
+            except BaseException:  # noqa: BLE001 - nobody waits for ever because of a mistake of ours
+                complain("unexpected error in the thread that looks for outcomes")
+                with book.lock:
+                    book.listed((), now, found=0)
+
+    def _look(self, groups: list[Group], began_at: float) -> None:
+        found = 0
+        for group in groups:
+            names = group.folder.arrived()
+            with self._book.lock:
+                new = self._book.new_names(group, names)
+            for index, name in new:
+                self._take(group, index, name)
+            found += len(new)
+        with self._book.lock:
+            deaths = self._book.listed(groups, began_at, found=found)
+        for death in deaths:
+            try:
+                self._bury(death)
+            except BaseException as error:  # noqa: BLE001 - the book has forgotten them: they end here, or never
+                complain("cannot say what %s has died of", death.group.id_of(death.place))
+                for task in death.tasks:
+                    conclude(task, None, error)
+
+    def _take(self, group: Group, index: int, name: str) -> None:
+        book = self._book
+        try:
+            kind, payload = group.folder.outcome(name)
+        except (StorageError, Exception) as error:  # noqa: BLE001 - cut short, or not ours
+            with book.lock:
+                task = book.took(group, index, name) if book.is_torn_for_good(group, name) else None
+            if task is not None:
+                conclude(task, None, error)
+            return
+        with book.lock:
+            if kind == "stopped":
+                book.stopped(group, name)
+                return
+            task = book.took(group, index, name)
+        if task is None:
+            return
+        if kind == "result":
+            try:
+                result = unpack(payload)
+            except BaseException as error:  # noqa: BLE001 - code of the user's
+                conclude(task, None, error)
+            else:
+                conclude(task, result)
+            return
+        failure = unpack_failure(payload)
+        if not self._once_more(group, task, cause_of(failure), str(failure)):
+            conclude(task, None, failure)
+
+    # Deaths ---------------------------------------------------------------------------------------------------
+
+    def _bury(self, death: Death) -> None:
+        """Say what a job has died of. Of several calls it is the first without an outcome; the others are sent anew."""
+        group, place, tasks, end = death
+        if not tasks:
+            return
+        log = group.folder.log(place)
+        tail = tail_of(log)
+        word, sentence = (
+            ("died", "it has ended, and nobody knows how") if end is None else self._system.verdict(end, tail)
+        )
+        dead, rest = (tasks, []) if word == "cancelled" else (tasks[:1], tasks[1:])
+        for task in dead:
+            job, seconds = group.id_of(task._index), task._terms.resources.time
+            error = died(task.name, job, word, sentence, end, seconds=seconds, log=log, tail=tail)
+            if word == "cancelled" or not self._once_more(group, task, _cause(word), sentence):
+                conclude(task, None, error)
+        for task in rest:
+            self._book.again(task, task._terms)
+
+    def _once_more(self, group: Group, task: ClusterFuture[Any], cause: Cause, said: str) -> bool:
+        """Whether a failed task is tried again; then it waits."""
+        resources = task._terms.resources
+        if resources.retries is None or task._decided:
+            return False
+        with self._book.lock:
+            retry = resources.retries.allows(cause, task._causes)
+            if retry is None or self._book.left:
+                return False
+            task._causes[cause] = task._causes.get(cause, 0) + 1
+            job = group.id_of(task._index)
+            said = said.partition("\n")[0]
+            task._tries.append(f"job {job}: {said}")
+            note = f"weft: try {len(task._tries)} of {task.name} failed ({cause}): {said:.200}; it is tried again\n"
+            log = task.log
+            self._book.again(task, task._terms._replace(resources=resources.grown(retry)))
+        add_to(log, note)
+        return True
+
+
+def _cause(word: str) -> Any:
+    return {"cancelled": "infrastructure", "held": "infrastructure"}.get(word, word)

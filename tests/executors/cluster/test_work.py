@@ -1,0 +1,256 @@
+"""The worker at the other end, started as a script starts it: what it leaves behind, and how it ends."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextvars import ContextVar
+
+import pytest
+
+from hand import PATIENCE
+from weft import on_terminate
+from weft.errors import StorageError, TamperedError, TaskError, TaskExited, TaskTimeout
+from weft.executors.cluster.executor import _launcher, _packed
+from weft.executors.cluster.folder import Call, Folder, Plan
+from weft.executors.cluster.formats import EXIT_FAILED
+from weft.executors.cluster.future import Terms
+from weft.executors.worker import Setting
+from weft.payload import pack, unpack, unpack_failure
+from weft.resources import Resources
+
+WEIRD = 'it\'s "a"\nfolder ü'
+COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path / WEIRD)
+
+
+class Bench:
+    """A folder, and calls that are made in it one submission after the other."""
+
+    def __init__(self, path):
+        self.folder = Folder.create(path)
+        (path / "worker.py").write_text(_launcher(path))
+        self.next = 0
+
+    def write(self, *calls, each=1, seconds=None, setting=None):
+        group = self.folder.group(self.next)
+        self.next += 1
+        shared = [_packed(setting or Setting(os.getcwd(), sys.path, ()), ())]
+        shared += [pack(function) for function, *_ in calls]
+        sent = [
+            Call(number, number + 1, 0, pack((tuple(args), {})) if args else b"")
+            for number, (_, *args) in enumerate(calls)
+        ]
+        terms = Terms(Resources(), (), (), (), each)
+        names = ["", *(f"call{number}" for number in range(len(calls)))]
+        group.write(Plan(sent, shared, names, each, seconds, "name", terms), "#!/bin/sh\n")
+        return group
+
+    def start(self, group, place=0, **environ):
+        return subprocess.Popen(
+            [sys.executable, self.folder.path / "worker.py", str(group.number), str(place)],
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *calls, place=0, environ=None, **options):
+        group = self.write(*calls, **options)
+        process = self.start(group, place, **(environ or {}))
+        output, _ = process.communicate(timeout=PATIENCE)
+        return Ended(group, process.returncode, output)
+
+
+class Ended:
+    def __init__(self, group, code, output):
+        self.group, self.code, self.output = group, code, output
+
+    def outcome(self, name="0.0"):
+        kind, payload = self.group.outcome(name)
+        if kind == "stopped":
+            return "stopped"
+        return unpack(payload) if kind == "result" else unpack_failure(payload)
+
+
+def double(x):
+    print("doubling", x)
+    return 2 * x
+
+
+def fail():
+    raise ValueError("no good")
+
+
+def test_a_result_is_written_down_and_the_exit_code_is_0(bench):
+    ended = bench.run((double, 21))
+    assert (ended.code, ended.output, ended.group.arrived(), ended.outcome()) == (0, "doubling 21\n", ["0.0"], 42)
+
+
+def test_a_failure_is_written_down_and_the_exit_code_says_so(bench):
+    ended = bench.run((fail,))
+    error = ended.outcome()
+    assert (ended.code, repr(error)) == (EXIT_FAILED, "ValueError('no good')")
+    assert "raise ValueError" in str(error.__cause__)
+    assert "cluster/work.py" not in str(error.__cause__)
+
+
+@pytest.mark.parametrize("code", [0, 1, "text", None])
+def test_an_exit_of_the_task_is_an_ordinary_exception(bench, code):
+    ended = bench.run((sys.exit, code))
+    error = ended.outcome()
+    assert (ended.code, type(error), error.code) == (EXIT_FAILED, TaskExited, code)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_process_that_ends_at_once_leaves_no_outcome_and_never_seems_to_have_done_well(bench, code):
+    ended = bench.run((os._exit, code))
+    assert ended.group.arrived() == []
+    assert ended.code == code  # which is what the batch script makes a failure of, where it is 0
+
+
+def test_each_try_has_an_outcome_of_its_own(bench):
+    ended = bench.run((double, 1), environ={"WEFT_TRY": "2"})
+    assert (ended.group.arrived(), ended.outcome("0.2")) == (["0.2"], 2)
+
+
+def test_several_calls_of_a_job_are_made_one_after_the_other_and_do_not_harm_each_other(bench):
+    calls = [(double, 0), (fail,), (double, 2), (double, 3)]
+    ended = bench.run(*calls, each=2)
+    assert (ended.code, sorted(ended.group.arrived())) == (EXIT_FAILED, ["0.0", "1.0"])
+    again = bench.start(ended.group, 1)
+    again.communicate(timeout=PATIENCE)
+    assert (again.returncode, "all-1.0" in ended.group.arrived()) == (0, True)
+    assert [ended.outcome(f"{index}.0") for index in (0, 2, 3)] == [0, 4, 6]
+
+
+def test_a_call_that_was_cancelled_is_not_begun(bench):
+    group = bench.write((double, 0), (double, 1), each=2)
+    group.leave_out(0)
+    output, _ = bench.start(group).communicate(timeout=PATIENCE)
+    assert (output, sorted(group.arrived())) == ("doubling 1\n", ["0.cancelled", "1.0", "all-0.0"])
+
+
+def test_a_result_that_does_not_pickle_is_a_failure_that_says_so(bench):
+    ended = bench.run((threading.Lock,))
+    error = ended.outcome()
+    assert (ended.code, type(error)) == (EXIT_FAILED, TaskError)
+    assert "cannot be sent back" in str(error)
+
+
+def test_a_task_finds_itself_where_it_was_submitted(bench, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "odd_module.py").write_text("def where():\n    import os\n    return os.getcwd()\n")
+    setting = Setting(str(tmp_path), [str(tmp_path / "there"), *sys.path], ((COLOUR, "red"),))
+    ended = bench.run((lambda: (__import__("odd_module").where(), COLOUR.get()),), setting=setting)
+    assert ended.outcome() == (str(tmp_path), "red")
+
+
+def test_a_working_directory_that_is_gone_is_not_missed(bench, tmp_path):
+    ended = bench.run((double, 1), setting=Setting(str(tmp_path / "gone"), sys.path, ()))
+    assert ended.outcome() == 2
+
+
+def wait_for_the_end(told):
+    def save():
+        with open(told, "w") as file:
+            file.write("saved")
+
+    on_terminate(save)
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        with open(told, "a") as file:
+            file.write(" and tidied")
+
+
+def test_sigterm_calls_what_the_task_asked_for_unwinds_it_and_ends_the_process_by_that_signal(bench, tmp_path):
+    group = bench.write((wait_for_the_end, str(tmp_path / "told")))
+    process = bench.start(group)
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGTERM
+    assert (tmp_path / "told").read_text() == "saved and tidied"
+    assert Ended(group, 0, "").outcome() == "stopped"
+
+
+def test_a_task_that_takes_too_long_is_told_ends_and_says_so(bench, tmp_path):
+    ended = bench.run((wait_for_the_end, str(tmp_path / "told")), seconds=0.5)
+    error = ended.outcome()
+    assert (ended.code, type(error), error.seconds) == (EXIT_FAILED, TaskTimeout, 0.5)
+    assert (tmp_path / "told").read_text() == "saved and tidied"
+
+
+def test_what_raises_when_it_is_told_to_save_does_not_keep_others_from_it(bench):
+    def task():
+        on_terminate(lambda: 1 / 0)
+        on_terminate(lambda: print("second", flush=True))
+        time.sleep(60)
+
+    ended = bench.run((task,), seconds=0.3)
+    assert "ZeroDivisionError" in ended.output
+    assert "second" in ended.output
+
+
+def test_a_child_that_a_task_forks_writes_no_outcome(bench):
+    def task():
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+        return pid != 0
+
+    ended = bench.run((task,))
+    assert (ended.code, ended.group.arrived(), ended.outcome()) == (0, ["0.0"], True)
+
+
+def test_a_full_disk_is_told_in_the_log_and_leaves_no_outcome(bench):
+    def task():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+        return "x" * 1000
+
+    ended = bench.run((task,))
+    assert ended.code == 1
+    assert "weft: cannot write the outcome" in ended.output
+    assert "0.0" not in ended.group.arrived()
+
+
+def test_calls_that_were_changed_are_not_unpickled(bench):
+    group = bench.write((double, 1))
+    path = group.path / "calls"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    output, _ = bench.start(group).communicate(timeout=PATIENCE)
+    assert "TamperedError" in output
+    with pytest.raises(TamperedError):
+        group.read()
+
+
+def test_an_outcome_of_another_call_or_another_try_is_refused(bench):
+    ended = bench.run((double, 1), (double, 2), each=2)
+    outcomes = ended.group.path / "outcomes"
+    (outcomes / "1.0").rename(outcomes / "0.1")
+    with pytest.raises(TamperedError):
+        ended.group.outcome("0.1")
+    (outcomes / "0.1").write_bytes(b"")
+    with pytest.raises(StorageError):
+        ended.group.outcome("0.1")
+
+
+def test_what_is_to_be_done_reads_as_it_was_written(bench):
+    group = bench.write((double, 1), (fail,), each=2, seconds=3)
+    plan = group.read()
+    assert ([call.number for call in plan.calls], plan.names, plan.each) == ([0, 1], ["", "call0", "call1"], 2)
+    assert (plan.seconds, plan.name, plan.terms.each) == (3, "name", 2)
+    assert unpack(plan.shared[2]) is fail or unpack(plan.shared[2]).__name__ == "fail"
+    assert (group.job(), group.submitted("12;a"), group.job()) == (None, None, "12;a")
