@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from weft.engine.states import State
+from weft.engine.states import WANTED
 from weft.errors import ArgumentError, ChoiceError
 from weft.jobs.backends import check_options, default_backend, is_batch, is_dry, open_backend
 from weft.jobs.bind import unbound
@@ -84,7 +84,7 @@ def schedule(
                 known=earlier.known,
                 under_way=earlier.lives if earlier.survey is not None else None,
             )
-            running = [part.job for part in plan if part.state is State.WANTED]
+            running = [part.job for part in plan if part.state is WANTED]
             calls = places.calls(running)
             earlier.look_at(running)
             records = records_of(plan, named, earlier)
