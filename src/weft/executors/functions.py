@@ -60,11 +60,12 @@ class Shelf:
     Threads need not take turns: the worst that can happen is that a function is sent twice.
 
     Args:
-        packed: packs functions and settings; returns bytes, or where they lie, and memory that they lie in.
+        packed: packs functions and settings; returns bytes, or where they lie, and memory that they lie in. Default:
+            for a process on this machine.
     """
 
-    def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] = packed_value) -> None:
-        self._packed = packed
+    def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] | None = None) -> None:
+        self._packed = packed or packed_value
         self._numbers = itertools.count(1)
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
