@@ -65,12 +65,15 @@ class Shelf:
     """
 
     def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] | None = None) -> None:
-        self._packed = packed or packed_value
+        self._packs_by = packed
         self._numbers = itertools.count(1)
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
         self._unpackable: WeakValueDictionary[int, Common] = WeakValueDictionary()
         self._last: _Surroundings | None = None
+
+    def _packed(self, value: Any) -> tuple[Any, list[Segment]]:
+        return packed_value(value) if self._packs_by is None else self._packs_by(value)
 
     def function(self, function: Callable[..., Any]) -> Common:
         """What workers are told of `function`. Raises what packing it raises."""
