@@ -157,6 +157,7 @@ def test_another_process_reads_all_of_it(cluster, gate):
     run = schedule(array, never, backend=cluster)
     gate.arrived()
     assert eventually(lambda: Run.load(run.path).states["never"] is State.UNREACHABLE)
+    assert eventually(lambda: Run.load(run.path).elements("array")["a"] is State.SUCCEEDED)
     other = Run.load(run.path)
     assert other.ids == {"array": run.ids[array], "bad": run.ids[bad], "never": run.ids[never]}
     assert other.elements("array") == {"a": State.SUCCEEDED, "b": State.RUNNING}

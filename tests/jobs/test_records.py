@@ -32,6 +32,7 @@ from weft.errors import (
     WorkerDied,
     WorkflowError,
 )
+from weft.payload.failures import OURS
 from weft.rundir import read_journal, read_outcomes
 
 
@@ -113,7 +114,7 @@ def test_a_failed_job_has_its_traceback_in_its_log(backend):
     log = failure.log.read_text()
     assert log.startswith("about to parse\nTraceback (most recent call last):\n")
     assert log.count("return int(text)") == 1
-    assert f"{os.sep}weft{os.sep}" not in log
+    assert OURS not in log
 
 
 def test_a_job_that_dies_leaves_what_it_wrote_and_how_it_died(workers, capfd):
