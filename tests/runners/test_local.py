@@ -17,6 +17,7 @@ from weft import ConcurrentRunner, LocalExecutor, Scheduler, State, task
 from weft.errors import ArgumentError, ChoiceError, TaskTimeout, WorkerDied
 from weft.executors import functions
 from weft.executors.supervisor import ABORT_GRACE
+from weft.payload.failures import OURS
 from weft.runners.remote import Validated
 
 SCRIPT = """
@@ -162,7 +163,6 @@ from dataclasses import dataclass
 from typing import Literal, NewType, Union
 
 from weft import ConcurrentRunner, task
-from weft.payload.failures import OURS
 
 fast = threading.Lock()
 Name = NewType("Name", str)

@@ -40,9 +40,8 @@ TORN = 5.0  # seconds that an outcome which does not read gets to be whole
 class Pace(NamedTuple):
     """How often, and how patiently."""
 
-    poll: float | None = (
-        None  #: Seconds between two looks; None: more often when much happens, seldom when nothing does.
-    )
+    #: Seconds between two looks. None: more often when much happens, seldom when nothing does.
+    poll: float | None = None
     grace: float = 30.0  #: Seconds that an outcome may come late.
     fastest: float = 0.5  #: With `poll` None.
     slowest: float = 15.0
@@ -74,7 +73,7 @@ class Book:
         self._cut_at, self._apart = -FARTHEST, 0.0
         self._full_until = 0.0  # no submissions before
         self._away_until = 0.0  # no commands before
-        self._pauses = 0  # how often in a row nobody answered
+        self._away = self._full = 0  # how often in a row nobody answered; how often there was no room
         self._look_at = 0.0
         self._look_every = pace.poll or pace.fastest
         self._list_at = 0.0
@@ -143,6 +142,8 @@ class Book:
         while self._fresh and now >= self._due(most):
             terms, queue = next(iter(self._fresh.items()))
             count = min(most, self._room()) * terms.each
+            if not count:
+                break
             tasks: list[Task] = []
             while queue and len(tasks) < count:
                 task = queue.popleft()
@@ -203,6 +204,7 @@ class Book:
         self.sending = None
         group.job = job
         self._answered()
+        self._full, self._full_until = 0, 0.0
         now = self.clock.now()
         self._fresh_since = now  # what has come meanwhile has its own time
         self._look_every = self.pace.poll or self.pace.fastest
@@ -237,17 +239,19 @@ class Book:
 
     def busy(self, *, full: bool) -> None:
         """The batch system would not, or did not answer. Ask later; later still, if that goes on."""
-        self._pauses += 1
-        pause = min(LONGEST_PAUSE, (self.pace.poll or 1.0) * 1.5 ** min(self._pauses, 12))
-        if full:
-            self._full_until = self.clock.now() + pause
+        if full:  # whatever else is answered meanwhile: that there is room shows when something has been taken
+            self._full += 1
+            self._full_until = self.clock.now() + self._pause(self._full)
         else:
-            self._away_until = self.clock.now() + pause
+            self._away += 1
+            self._away_until = self.clock.now() + self._pause(self._away)
         self.lock.notify_all()
 
+    def _pause(self, times: int) -> float:
+        return min(LONGEST_PAUSE, (self.pace.poll or 1.0) * 1.5 ** min(times, 12))
+
     def _answered(self) -> None:
-        self._pauses = 0
-        self._away_until = self._full_until = 0.0
+        self._away, self._away_until = 0, 0.0
 
     @property
     def away_until(self) -> float:
@@ -295,8 +299,8 @@ class Book:
         """When the next look is due."""
         return max(self._look_at, self._away_until) if self.jobs() else None
 
-    def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float) -> None:
-        """The answer to a look that was begun at that time."""
+    def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
+        """The answer to a look that was begun at that time; what of it will never run by itself is `stuck`."""
         self._answered()
         by_job: dict[str, list[Seen]] = {job: [] for job in jobs}
         for one in seen:
@@ -305,7 +309,7 @@ class Book:
         changed = False
         for group in list(self.groups.values()):
             if group.job in by_job:
-                changed = self._looked_at(group, by_job[group.job], asked_at) or changed
+                changed = self._looked_at(group, by_job[group.job], asked_at, stuck) or changed
         slower = self._look_every * 1.5
         quick = self.pace.fastest if changed else min(slower, self.pace.slowest)
         self._look_every = self.pace.poll or quick
@@ -316,7 +320,7 @@ class Book:
         self._list_at = now
         self.lock.notify_all()
 
-    def _looked_at(self, group: Group, lines: list[Seen], asked_at: float) -> bool:
+    def _looked_at(self, group: Group, lines: list[Seen], asked_at: float, stuck: Collection[Seen]) -> bool:
         changed = lines != group.lines
         if not changed and not group.missing:
             return False  # so that ten thousand that wait cost nothing
@@ -324,7 +328,11 @@ class Book:
         there: set[int] = set()
         for line in lines:
             places = group.places if line.places is None else line.places
-            if line.phase is not Phase.ENDED:
+            if line in stuck:  # it has ended, as far as those are concerned who wait for it
+                for place in group.open_places().intersection(places):
+                    group.missing[place] = Missing(asked_at, line)
+                there.difference_update(places)
+            elif line.phase is not Phase.ENDED:
                 there.update(places)
                 self._note(group, line, places)
         for place in group.missing.keys() & there:  # it was merely between two states, or is to be run again
@@ -441,6 +449,8 @@ class Book:
 
     def _death(self, group: Group, place: int, end: Seen | None) -> Death:
         del group.missing[place]
+        if end is not None and end.phase is not Phase.ENDED:
+            group.to_cancel.add(place)
         lost = [index for index in group.calls_of(place) if index in group.open]
         return Death(group, place, [self._settle(group, index) for index in lost], end)
 

@@ -15,7 +15,7 @@ from weft.engine.complain import complain
 from weft.errors import StorageError, SubmitError, told
 from weft.executors.cluster.folder import Call, Plan
 from weft.executors.cluster.group import Group
-from weft.executors.cluster.system import BatchSystem, Busy, Order, Refused, Sheet
+from weft.executors.cluster.system import BatchSystem, Busy, Order, Phase, Refused, Sheet
 
 if TYPE_CHECKING:
     from weft.executors.cluster.book import Book
@@ -120,8 +120,10 @@ class Controller:
         with self._book.lock:
             jobs, at = self._book.jobs(), self._book.clock.now()
         seen = self._system.look(jobs)
+        waiting = [one for one in seen if one.phase is Phase.PENDING]
+        stuck = [one for one in waiting if self._system.verdict(one, "")[0] == "held"]
         with self._book.lock:
-            self._book.looked(jobs, seen, at)
+            self._book.looked(jobs, seen, at, stuck)
 
     def _inquire(self) -> None:
         with self._book.lock:
@@ -168,9 +170,7 @@ class Controller:
             except Refused as refused:
                 self._withdraw(group, SubmitError(f"{group.name} was not taken: {refused}", said=str(refused)))
         else:
-            group.folder.submitted(job)
-            with self._book.lock:
-                self._book.submitted(group, job)
+            self._sent(group, job)
         self._unsent.pop()
 
     def send(self, group: Group) -> None:
@@ -188,7 +188,13 @@ class Controller:
                 raise
         if self._fewer is not None:
             self._fewer *= 2
-        group.folder.submitted(job)
+        self._sent(group, job)
+
+    def _sent(self, group: Group, job: str) -> None:
+        try:
+            group.folder.submitted(job)
+        except StorageError as error:  # whoever attaches later finds it by its name
+            LOGGER.warning("the id %s of %s is not written down: %s", job, group.name, error)
         with self._book.lock:
             self._book.submitted(group, job)
 

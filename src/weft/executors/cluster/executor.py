@@ -73,7 +73,6 @@ class ClusterExecutor(Executor):
     def __init__(self, system: BatchSystem, **options: Any) -> None:
         where = type(self).__name__
         own = {word: options.pop(word, default) for word, default in OWN.items()}
-        self._where = where
         self._options = read_options(where, options)
         _check_own(where, own)
         self.name = own["name"] or system.name
@@ -261,7 +260,7 @@ class _Core:
         first = groups[-1].number + 1 if groups else 0
         self.controller = Controller(self.book, system, self.folder, (python, str(path / "worker.py")), token, first)
         self.controller.limit(own["max_array_size"])
-        self.watcher = Watcher(self.book, system)
+        self.watcher = Watcher(self.book, system, keep_logs=own["keep_logs"])
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
@@ -338,6 +337,8 @@ def _launcher(path: Path) -> str:
 def _check_own(where: str, own: Mapping[str, Any]) -> None:
     for word in ("max_array_size", "max_queued"):
         count(where, word, own[word])
+    if not isinstance(own["keep_logs"], bool):
+        raise ArgumentError(f"{where}(keep_logs=...) must be True or False, got {own['keep_logs']!r:.60}")
     if own["on_exit"] not in ("cancel", "leave"):
         raise ChoiceError(f"{where}(on_exit=...) must be 'cancel' or 'leave', got {own['on_exit']!r:.60}")
     poll = own["poll_interval"]

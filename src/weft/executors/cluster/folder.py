@@ -1,11 +1,11 @@
 """The folder through which an executor and its jobs talk, and the formats of what lies there.
 
     <folder>/                 the user's alone, see `weft.rundir`
-        executor.json         which batch system, which Python
+        executor.json         which batch system, and what the names of submissions have in common
         lock                  held by the living client
         worker.py             what the scripts start
         groups/<n>/           one submission
-            calls             what it is to do, see `write_calls`
+            calls             what it is to do, see `formats`
             script.sh         for the batch system; can be submitted by hand
             job               the id of the submission, once there is one
             outcomes/         <call>.<try>: what became of a call
@@ -235,6 +235,13 @@ class GroupFolder:
         try:
             os.close(append_to(Path(self.outcomes, f"{index}.cancelled")))
         except StorageError:  # then it is made in vain
+            pass
+
+    def drop_log(self, place: int) -> None:
+        """Delete what an element wrote, as far as that can be done."""
+        try:
+            self.log(place).unlink(missing_ok=True)
+        except OSError:
             pass
 
     def remove(self) -> None:

@@ -16,8 +16,9 @@ __all__ = [
     "shared_purpose",
 ]
 
-#: The exit code of a worker whose outcome is a failure. With 0 it is a good one; otherwise there is none.
-EXIT_FAILED = 3
+#: The exit code of a worker whose outcome is a failure. With 0 it is a good one; otherwise there is none. One that
+#: programs seldom have of their own: who ends with it, and leaves no outcome, is taken for one whose outcome is late.
+EXIT_FAILED = 97
 
 #: How the name of a file begins that says that all calls of an element went well.
 ALL_GOOD = "all-"

@@ -20,11 +20,11 @@ class Missing:
 
     __slots__ = ("asked", "end", "listed", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, end: Seen | None = None) -> None:
         self.since = since  #: When it was first missed.
         self.listed = False  #: Whether outcomes have been looked for since.
-        self.asked = False  #: Whether the batch system has been asked since what became of it.
-        self.end: Seen | None = None  #: What it answered.
+        self.asked = end is not None  #: Whether the batch system has been asked since what became of it.
+        self.end = end  #: What it answered.
 
 
 class Group:
@@ -46,6 +46,7 @@ class Group:
         self.read: set[str] = set()  #: Names of outcomes that have been dealt with.
         self.torn: dict[str, float] = {}  #: Of those that could not be read, since when.
         self.to_cancel: set[int] = set()  #: Places, not cancelled there yet.
+        self.failed: set[int] = set()  #: Places at which a call has failed: their logs are kept.
         self.lines: list[Seen] | None = None  #: As of the last look.
 
     @property
@@ -66,6 +67,10 @@ class Group:
     def open_places(self) -> set[int]:
         """The elements of which an outcome is awaited."""
         return set(self.open) if self.each == 1 else {index // self.each for index in self.open}
+
+    def holds(self, place: int) -> bool:
+        """Whether the log of an element is still of use: calls of it are open, or have failed."""
+        return place in self.failed or any(index in self.open for index in self.calls_of(place))
 
     def members(self) -> Iterator[tuple[int, Task]]:
         """Its calls, and their tasks."""

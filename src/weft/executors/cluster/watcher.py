@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
-from weft.errors import StorageError
 from weft.executors.cluster.controller import conclude
 from weft.executors.cluster.death import add_to, died, tail_of
 from weft.payload import unpack, unpack_failure
@@ -27,9 +26,10 @@ __all__ = ["Watcher"]
 class Watcher:
     """See above."""
 
-    def __init__(self, book: Book, system: BatchSystem) -> None:
+    def __init__(self, book: Book, system: BatchSystem, *, keep_logs: bool = True) -> None:
         self._book = book
         self._system = system
+        self._keep_logs = keep_logs
 
     def run(self) -> None:
         """Serve until nothing is left to do. It never raises."""
@@ -74,7 +74,7 @@ class Watcher:
         book = self._book
         try:
             kind, payload = group.folder.outcome(name)
-        except (StorageError, Exception) as error:  # noqa: BLE001 - cut short, or not ours
+        except Exception as error:  # noqa: BLE001 - cut short, or not ours
             with book.lock:
                 task = book.took(group, index, name) if book.is_torn_for_good(group, name) else None
             if task is not None:
@@ -87,14 +87,20 @@ class Watcher:
             task = book.took(group, index, name)
         if task is None:
             return
+        try:
+            self._deliver(group, task, kind, payload)
+        except BaseException as error:  # noqa: BLE001 - the book has forgotten it: it ends here, or never
+            conclude(task, None, error)
+
+    def _deliver(self, group: Group, task: ClusterFuture[Any], kind: str, payload: bytes) -> None:
+        place = task._index // group.each
         if kind == "result":
-            try:
-                result = unpack(payload)
-            except BaseException as error:  # noqa: BLE001 - code of the user's
-                conclude(task, None, error)
-            else:
-                conclude(task, result)
+            result = unpack(payload)
+            if not self._keep_logs and not group.holds(place):
+                group.folder.drop_log(place)
+            conclude(task, result)
             return
+        group.failed.add(place)
         failure = unpack_failure(payload)
         if not self._once_more(group, task, cause_of(failure), str(failure)):
             conclude(task, None, failure)
@@ -115,7 +121,8 @@ class Watcher:
         for task in dead:
             job, seconds = group.id_of(task._index), task._terms.resources.time
             error = died(task.name, job, word, sentence, end, seconds=seconds, log=log, tail=tail)
-            if word == "cancelled" or not self._once_more(group, task, _cause(word), sentence):
+            cause: Any = "infrastructure" if word == "held" else word
+            if word == "cancelled" or not self._once_more(group, task, cause, sentence):
                 conclude(task, None, error)
         for task in rest:
             self._book.again(task, task._terms)
@@ -138,7 +145,3 @@ class Watcher:
             self._book.again(task, task._terms._replace(resources=resources.grown(retry)))
         add_to(log, note)
         return True
-
-
-def _cause(word: str) -> Any:
-    return {"cancelled": "infrastructure", "held": "infrastructure"}.get(word, word)
