@@ -216,6 +216,23 @@ def test_examples_give_the_same_on_a_cluster(slurm, tmp_path, script):
     assert len(left["slurm"]) == (9 if script == "pi.py" else 0)
 
 
+def test_the_pipeline_of_the_docs_runs_and_prints_what_they_say(slurm, tmp_path, weft):
+    page = (EXAMPLES.parent / "docs" / "jobs.md").read_text()
+    section = page[page.index("## On Slurm") : page.index("## When the driver dies")]
+    (script,) = re.findall(r"^```py\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (session,) = re.findall(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pipeline.py").write_text(script.replace("array=100", "array=20"))
+    done = finish(start(tmp_path / "pipeline.py"))
+    assert done.returncode == 0, done.stderr
+    told = re.sub(r"\d{8}T\S+-pipeline-[0-9a-f]{4}", all_runs()[0].name, session)
+    assert done.stderr in told
+    (head,) = [line for line in session.splitlines() if line.startswith("job ")]
+    assert head in weft("status", "-1").splitlines()
+    ended(Run.load("-1"))
+    assert weft("logs", "-1", "report").startswith("pi is about 3.14")
+    assert "pi is about 3.141\n" in session
+
+
 # Nobody stays
 
 
@@ -339,6 +356,7 @@ def test_what_a_job_has_died_of_is_told(slurm, tmp_path):
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow  # Slurm looks at time limits now and then
 def test_slurms_own_time_limit_and_a_cancel_by_somebody(slurm, gate):
     slow = call(gate.wait, name="slow")
     array = job(name="array", array=2)(lambda i: gate.wait())
@@ -387,14 +405,15 @@ def test_a_node_that_fails_ends_its_job_or_has_it_run_again(slurm, gate, tmp_pat
 
 def test_a_controller_that_is_away_for_a_while_costs_nothing(slurm, gate):
     a = call(lambda: gate.wait() or 1, name="a")
+    slurm.configure(MessageTimeout=1)  # its commands give up sooner
     run = schedule(job(name="b")(lambda x: x + 1).bind(a), backend="slurm")
     gate.arrived()
     assert named(run)["a"] is State.RUNNING
     with slurm.controller_stopped():
-        assert named(run)["a"] is State.RUNNING
         gate.open()
-        assert eventually(lambda: named(run)["a"] is State.SUCCEEDED)
-        assert named(run)["b"] is State.WANTED
+        assert eventually(lambda: any((run.path / "outcomes").iterdir()))
+        # What is there is known; of the rest nothing is concluded.
+        assert named(run) == {"a": State.SUCCEEDED, "b": State.WANTED}
     assert ended(run)["b"] == 2
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -117,20 +116,6 @@ def weft_executor(name: str, **fixed: Any) -> Callable[..., Executor]:
     return make
 
 
-def fake_cluster(max_workers: int, **options: Any) -> Executor:
-    """A cluster of one node with as many cpus as there are to be workers; folder and cluster go with the executor."""
-    from shutil import rmtree
-    from tempfile import mkdtemp
-    from weakref import finalize
-
-    from weft.executors import ClusterExecutor, FakeCluster
-
-    folder = mkdtemp(prefix="weft-contract-")
-    system = FakeCluster(nodes=1, cpus=max_workers)
-    finalize(system, rmtree, folder, ignore_errors=True)
-    return ClusterExecutor(system, poll_interval=0.1, directory=os.path.join(folder, "x"), **options)
-
-
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
     return {Not(promise, why, tried) for promise in promises}
 
@@ -164,11 +149,6 @@ THREADS = STDLIB | {
     Not("orphans", "leaves the children of its tasks", tried=False),
 }
 
-CLUSTER = nots("each task, or each few tasks, are a process of their own", "initializer", "renews workers", tried=False)
-CLUSTER |= nots("cancel() is for what runs, too", "running goes on", tried=False)
-CLUSTER |= nots("a client that dies leaves its jobs to whoever attaches to them", "orphans", tried=False)
-CLUSTER |= nots("what it prints is in future.stdout, and in its log", "output", tried=False)
-
 CANDIDATES = [
     Candidate("threads", ThreadPoolExecutor, frozenset(THREADS)),
     Candidate("processes-fork", process_pool("fork"), frozenset(PROCESS_POOL), slow=True),
@@ -179,7 +159,6 @@ CANDIDATES = [
         slow=True,
     ),
     Candidate("local-forkserver", weft_executor("LocalExecutor", start="forkserver")),
-    Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True, prompt=10),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(
         "local-fork",

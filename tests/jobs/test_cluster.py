@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from contract.stage import Gate
 from hand import PATIENCE, eventually
 from jobs.samples import make, noop
+from jobs.test_takeover import cut_short
 from weft import Retry, Run, State, job, on_terminate, schedule
 from weft.cli.group import _weft
 from weft.errors import (
@@ -600,7 +601,75 @@ def test_options_are_read_before_anything_starts(cluster):
     assert cluster.calls["submit"] == 0
 
 
+def test_a_ctrl_c_while_it_is_submitted_takes_all_back(cluster, gate):
+    submit = cluster.submit
+
+    def interrupted(order):
+        number = submit(order)
+        if order.name.startswith("b-"):
+            raise KeyboardInterrupt
+        return number
+
+    cluster.submit = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        schedule(call(gate.wait, name="a"), make("b"), make("c"), backend=cluster)
+    cluster.wait_for("1", "CANCELLED")
+    cluster.wait_for("2", "CANCELLED", "COMPLETED")  # nobody had heard its id
+    assert cluster.calls["submit"] == 2
+    assert set(named(Run.load("-1")).values()) <= {State.CANCELLED, State.SUCCEEDED}
+
+
+def test_a_ctrl_c_while_it_is_waited_for_leaves_it_alone(cluster, gate, capfd, monkeypatch):
+    run = schedule(call(lambda: gate.wait() or 1, name="a"), backend=cluster)
+    with monkeypatch.context() as patch:
+        patch.setattr(detached.Detached, "_pause", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run.wait()
+    assert f"weft: run {run.name} goes on; to stop it: weft cancel {run.name}\n" in capfd.readouterr().err
+    gate.open()
+    assert run.wait(PATIENCE)["a"] == 1
+
+
 # Going on
+
+
+def test_a_run_that_was_cut_short_here_is_gone_on_with_there(cluster, tmp_path):
+    def script(number):
+        def note(name, result):
+            with (tmp_path / "runs").open("a") as file:
+                file.write(name)
+            return result
+
+        a = call(lambda: note("a", 1), name="a")
+        bad = call(lambda: note("b", 1 // int((tmp_path / "good").exists())), name="b")
+        return job(name="c")(lambda x, y: note("c", x + y)).bind(a, bad)
+
+    first = cut_short(schedule(script(1), backend="serial", raise_on_failure=False))
+    (tmp_path / "good").touch()
+    second = schedule(script(2), backend=cluster, wait=True)
+    assert (second.path, second["c"]) == (first.path, 2)
+    assert (tmp_path / "runs").read_text() == "abc"
+    assert submitted(cluster) == ["b", "c"]
+    assert named(Run.load(first.path)) == dict.fromkeys("abc", State.SUCCEEDED)
+
+
+def test_what_has_ended_unnoticed_is_found_out_by_whoever_comes(cluster, weft):
+    run = schedule(make("a"), backend=cluster)
+    cluster.wait_for("1", "COMPLETED")
+    assert "0/1" not in weft("status")
+    again = schedule(make("a"), backend=cluster, wait=True)
+    assert again.path != run.path
+    assert named(run) == {"a": State.SUCCEEDED}
+
+
+def test_clean_goes_by_when_a_run_ended_and_not_by_when_that_was_noticed(cluster, weft):
+    run = schedule(make("a"), backend=cluster)
+    cluster.wait_for("1", "COMPLETED")
+    long_ago = time.time() - 10 * 86400
+    for path in (run.path / "events.jsonl", run.path / "run.json"):
+        os.utime(path, (long_ago, long_ago))
+    assert "no runs that are over" in weft("clean", "--older", "5d", "--commit")
+    assert "1 run deleted" in weft("clean", "--older", "0", "--commit")
 
 
 def test_a_script_that_is_run_again_while_its_run_goes_on_submits_nothing_twice(cluster, gate, capfd):
@@ -664,6 +733,33 @@ def test_what_was_cancelled_of_an_array_is_submitted_anew_alone(cluster, gate):
     assert [list(order.places) for order, _ in cluster.scripts] == [[0, 1, 2, 3], [0], [2], [0]]
     gate.open()
     assert second.wait(PATIENCE)["last"] == [0, 1, 2, 3]
+
+
+def test_what_still_waits_of_a_broken_array_goes_with_what_is_submitted_anew(gate, tmp_path):
+    """The array cannot succeed as a whole any more: what comes after it waits for its parts."""
+
+    def script():
+        array = job(name="array", array=5)(lambda i: gate.wait() or i)
+        return job(name="last")(lambda xs: xs).bind(array)
+
+    with FakeCluster(nodes=1, cpus=3) as cluster:
+        first = schedule(script(), backend=cluster)
+        gate.arrived(3)
+        cluster.cancel_by_other(first.ids[next(iter(first))], 1)
+        cluster.wait_for("1", "CANCELLED", place=1)
+        gate.arrived(1)  # 3 begins, and 4 still waits
+        assert eventually(lambda: list(first.elements("array").values())[1] is State.CANCELLED)
+        assert first.elements("array")[4] is State.WANTED
+        second = schedule(script(), backend=cluster)
+        cluster.wait_for("1", "CANCELLED", place=4)
+        assert second.elements("array")[4] is State.WANTED
+        gate.open()
+        assert second.wait(PATIENCE)["last"] == [0, 1, 2, 3, 4]
+        assert set(second.elements("array").values()) == {State.SUCCEEDED}
+        ((_, places),) = [
+            (sub, list(sub.places)) for sub in second._source.survey.standing.register.all[2:] if sub.role == "call"
+        ][:1]
+        assert places == [1, 4]
 
 
 def test_postconditions_that_hold_too_early_do_not_let_others_go_first(cluster, gate, tmp_path):

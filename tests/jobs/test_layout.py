@@ -17,7 +17,7 @@ from weft.jobs.records import Record
 class Laid:
     """A graph, laid out."""
 
-    def __init__(self, *jobs, size=1000, lives=None, fates=None, states=None, register=None):
+    def __init__(self, *jobs, size=1000, lives=None, fates=None, states=None, register=None, pieces=None):
         order = ordered(jobs)
         named = Named(order)
         self.plan = Plan(jobs, order=order)
@@ -35,6 +35,7 @@ class Laid:
             size,
             lives or {},
             lambda sub, place: self.fates.get((sub.number, place)),
+            pieces,
         )
         self.never = []
         self.subs = []
@@ -56,7 +57,7 @@ def told(sub):
     if sub.array and sub.role == "call":
         places = sub.places
         name += f"[{places[0]}-{places[-1]}]" if isinstance(places, range) else f"{list(places)}"
-    waits = [f"{how} of {told(dep).partition(' ')[0]}" for dep, how in sub.after]
+    waits = [f"{how} of {told(dep).partition(' after ')[0]}" for dep, how in sub.after]
     return name + (f" after {' or '.join(waits) if sub.any else ', '.join(waits)}" if waits else "")
 
 
@@ -167,6 +168,19 @@ def test_an_array_that_is_too_large_is_several():
         "c after success of b[0-2], success of b[3-5], success of b[6-7]",
     ]
     assert [list(sub.indices) for sub in laid.subs[:3]] == [[0, 1, 2], [0, 1, 2], [0, 1]]
+
+
+def test_elements_that_take_too_many_words_are_several():
+    def pieces(places):
+        return [places[at : at + 2] for at in range(0, len(places), 2)]
+
+    a = array("a", 10).ensure(lambda i: i % 2 == 0)
+    b = array("b", 10).ensure(lambda i: i in (1, 9)).after(a, each=True)
+    assert Laid(b, pieces=pieces).lines == [
+        *("a[1, 3]", "a[5, 7]", "a[9-9]"),
+        *("b[0, 2]", "b[4, 6]", "b[8-8]"),
+        *("b[3-3] after 3 of a[1, 3]", "b[5, 7] after each of a[5, 7]"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -147,10 +147,12 @@ def refuse_method(decorator: str, function: Any) -> None:
         name = call_name(function)
         raise ArgumentError(f"write @{type(function).__name__} above {decorator}, not below it, for {name}")
     code = getattr(function, "__code__", None)
-    outer = getattr(function, "__qualname__", "").rpartition(".")[0]
+    outer, dot, _ = getattr(function, "__qualname__", "").rpartition(".")
+    if not dot:
+        return
     if isinstance(function, MethodType):  # it has its object
         return
-    in_class = bool(outer) and not outer.endswith("<locals>")
+    in_class = not outer.endswith("<locals>")
     if in_class and code is not None and code.co_varnames[:1] in (("self",), ("cls",)):
         kind, name = outer.rpartition(".")[2], call_name(function)
         raise ArgumentError(

@@ -70,7 +70,8 @@ def _over(until: float) -> list[RunFolder]:
         try:
             if run.last_change() <= until:
                 check_folder(run.path)
-                if not goes_on(run):
+                # Of one that has ended unnoticed that is found out now, and when it was.
+                if not goes_on(run) and run.last_change() <= until:
                     found.append(run)
         except StorageError as error:  # not the user's, so it is not ours to delete
             _stays(run, error)

@@ -180,7 +180,7 @@ class View:
                 return survey.away or "has ended; its outcome is awaited"
             return "" if job.state is State.IDLE else "not submitted"
         texts = [f"{line.state} ({line.reason})" if line.reason not in ("", "None") else line.state for line in lines]
-        told = [text for text in dict.fromkeys(texts) if text != "RUNNING"]
+        told = [text for text in dict.fromkeys(texts) if text not in ("RUNNING", "COMPLETING")]
         return f"{where}: {', '.join(told)}" if told else ""
 
 

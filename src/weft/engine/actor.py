@@ -9,6 +9,7 @@ message: two threads that wake each other wait longer for that than most of what
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,16 @@ Verb: TypeAlias = Callable[[Any], object]
 
 
 IDLE = 10.0  # seconds
+
+_main = threading.main_thread().ident
+
+
+def _in_child() -> None:
+    global _main
+    _main = threading.main_thread().ident
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class _Idle(Exception):  # noqa: N818 - no error
@@ -65,9 +76,12 @@ class Actor(Generic[N]):
                 self._start()
             self._new.append(subject)
         # The thread says that it will sleep and then looks at the tray once more; we fill the tray and then look
-        # whether it sleeps. One of us sees the other.
+        # whether it sleeps. One of us sees the other. Of many who find it asleep one has to wake it.
         if self._asleep:
-            self._inbox.put(None)
+            try:
+                self._asleep = False
+            finally:
+                self._inbox.put(None)
 
     def close(self, why: str) -> None:
         """Accept nothing new, and say `why`. The thread ends when nothing is left to do."""
@@ -95,9 +109,10 @@ class Actor(Generic[N]):
 
         There a Ctrl-C may come at any moment, and what belongs to the thread would be left half done.
         """
-        if threading.current_thread() is threading.main_thread() or not self._hand.acquire(blocking=False):
+        here = threading.get_ident()
+        if here == _main or not self._hand.acquire(blocking=False):
             return False
-        self._helper = threading.get_ident()
+        self._helper = here
         return True
 
     def has_helped(self, *, wake: bool) -> None:

@@ -34,7 +34,7 @@ from weft.engine.complain import complain, told
 from weft.engine.edges import short, verdict
 from weft.engine.events import EventStream
 from weft.engine.light import LightFuture, outcome
-from weft.engine.states import State, check_transition
+from weft.engine.states import CANCELLED, FAILED, RUNNING, SUCCEEDED, UNREACHABLE, WANTED, State, check_transition
 from weft.engine.task import ScheduledFuture
 from weft.engine.works import Works
 from weft.errors import ArgumentError, DeadlockError, DependencyNeverSatisfied
@@ -178,21 +178,21 @@ class Dispatcher(Actor[Task]):
 
     def _went_wrong(self, exception: BaseException) -> None:
         if isinstance(self._subject, ScheduledFuture) and not self._subject._state_now.is_end:
-            self._end(self._subject, State.FAILED, exception=exception)
+            self._end(self._subject, FAILED, exception=exception)
 
     # Messages -------------------------------------------------------------------------------------------------
 
     def _accept(self, task: Task) -> None:
         self._waiting.add(task)
         if self.events.early:
-            self.events.emit(task, State.WANTED)
+            self.events.emit(task, WANTED)
         try:
             if task._claims:
                 for gate, demand in task._claims:
                     gate.expect(task, demand)
             self._link(task)
         except BaseException as exception:  # noqa: BLE001 - a gate or a future of the user's
-            self._end(task, State.FAILED, exception=exception)
+            self._end(task, FAILED, exception=exception)
 
     def _link(self, task: Task) -> None:
         task._open = len(task._dependencies)
@@ -233,7 +233,7 @@ class Dispatcher(Actor[Task]):
     def _tell_dependents(self, future: Future[Any]) -> None:
         """A future that others wait for has ended: what does that mean for them?"""
         if isinstance(future, ScheduledFuture):
-            succeeded = future._state_now is State.SUCCEEDED
+            succeeded = future._state_now is SUCCEEDED
         else:
             succeeded = isinstance(future, LightFuture) and future._state == FINISHED and future._exception is None
         for task in self._dependents.pop(future, ()):
@@ -255,7 +255,7 @@ class Dispatcher(Actor[Task]):
         try:
             never = verdict(condition, dependency, task)
         except BaseException as exception:  # noqa: BLE001 - a future from anywhere may be of any make
-            self._end(task, State.FAILED, exception=exception)
+            self._end(task, FAILED, exception=exception)
             return
         decides = (never is None) if task._any else (never is not None)
         task._open = 0 if decides else task._open - 1
@@ -264,7 +264,7 @@ class Dispatcher(Actor[Task]):
         if never is None:
             self._ready.append(task)
         else:
-            self._end(task, State.UNREACHABLE, exception=never)
+            self._end(task, UNREACHABLE, exception=never)
 
     def _finish(self, task: Task, work: Future[Any]) -> None:
         """The work of a task is done: its outcome is the task's."""
@@ -275,31 +275,31 @@ class Dispatcher(Actor[Task]):
         try:
             result, exception = outcome(work)
         except CancelledError:
-            self._end(task, State.CANCELLED)
+            self._end(task, CANCELLED)
         except BaseException as error:  # noqa: BLE001 - a future from anywhere may be of any make
-            self._end(task, State.FAILED, exception=error)
+            self._end(task, FAILED, exception=error)
         else:
             if exception is None and not task._claims and not self.events.observers:
                 self._succeed(task, result)
             else:
-                self._end(task, State.SUCCEEDED if exception is None else State.FAILED, result, exception)
+                self._end(task, SUCCEEDED if exception is None else FAILED, result, exception)
 
     def _succeed(self, task: Task, result: Any) -> None:
         """What `_end` does, for the most common case: nobody is to be told but those who hold the future."""
         if task in self._dependents:
             self._ended.append(task)
         try:
-            state = State.SUCCEEDED if task._conclude(result, None) else State.CANCELLED
+            state = SUCCEEDED if task._conclude(result, None) else CANCELLED
         except BaseException:  # noqa: BLE001
             complain("a done-callback of %r raised what is meant to end a thread; ignored here", task.name)
-            state = State.SUCCEEDED
+            state = SUCCEEDED
         task._state_now = state
 
     def _cancelled(self, task: Task) -> None:
         if task._state_now.is_end:
             return
         self._works.cancel(task)  # again: when the canceller looked, the submit function may not have returned yet
-        self._end(task, State.CANCELLED)
+        self._end(task, CANCELLED)
 
     def _cancel_unneeded(self, needed: tuple[Future[Any], ...]) -> None:
         todo = list(needed)
@@ -342,10 +342,10 @@ class Dispatcher(Actor[Task]):
                     self._works.remove(work)
                     raise
         except BaseException as exception:  # noqa: BLE001 - it ends in the future, whatever it is
-            self._end(task, State.FAILED, exception=exception)
+            self._end(task, FAILED, exception=exception)
             return
         self._waiting.discard(task)
-        self._move(task, State.RUNNING)
+        self._move(task, RUNNING)
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
         task._work = work
         if is_done:
@@ -359,10 +359,10 @@ class Dispatcher(Actor[Task]):
                 if not gate.admit(task, demand):
                     return False
             except DependencyNeverSatisfied as never:
-                self._end(task, State.UNREACHABLE, exception=never)
+                self._end(task, UNREACHABLE, exception=never)
                 return False
             except BaseException as exception:  # noqa: BLE001 - a condition of the user's: it ends in the future
-                self._end(task, State.FAILED, exception=exception)
+                self._end(task, FAILED, exception=exception)
                 return False
             task._passed += 1
         return True
@@ -386,7 +386,7 @@ class Dispatcher(Actor[Task]):
     def _end(self, task: Task, state: State, result: Any = None, exception: BaseException | None = None) -> None:
         """Record, publish, and see to those that wait for it; called once for each task. It never raises."""
         if not task._decide():  # somebody cancelled it
-            state, exception = State.CANCELLED, None
+            state, exception = CANCELLED, None
         self._waiting.discard(task)
         task._open = 0
         task._args, task._kwargs, task._dependencies = (), _NO_KWARGS, ()
@@ -400,7 +400,7 @@ class Dispatcher(Actor[Task]):
         except BaseException:  # noqa: BLE001
             complain("a gate of %s raised at the end of %r", self._name, task.name)
         try:
-            if state is State.CANCELLED:
+            if state is CANCELLED:
                 task._publish_cancelled()  # usually it has been published by whoever cancelled it
             else:
                 task._publish(result, exception)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.engine.complain import complain
-from weft.engine.states import State
+from weft.engine.states import WANTED, State
 from weft.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Event(NamedTuple):
     state: State  #: The state that it has now.
     detail: str  #: Why, in a few words, where there is something to say: an exception, a missing dependency.
 
+
+_made = tuple.__new__
 
 Observer: TypeAlias = Callable[[Event], object]
 
@@ -75,8 +77,9 @@ class EventStream:
 
     def emit(self, task: ScheduledFuture[Any], state: State, detail: str = "") -> None:
         """Tell all observers that `task` is now in `state`."""
-        event = Event(self._clock(), task, task.name, state, detail)
-        for observer in self.early if state is State.WANTED else self.observers:
+        # Without the detour through the Python code of a named tuple: there are three of these for each task.
+        event = _made(Event, (self._clock(), task, task.name, state, detail))
+        for observer in self.early if state is WANTED else self.observers:
             try:
                 observer(event)
             except BaseException:  # noqa: BLE001

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["State", "check_transition"]
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "IDLE",
+    "RUNNING",
+    "SKIPPED",
+    "SUCCEEDED",
+    "UNREACHABLE",
+    "UP_TO_DATE",
+    "WANTED",
+    "State",
+    "check_transition",
+]
 
 
 class State(Enum):
@@ -27,6 +39,10 @@ class State(Enum):
     is_end: bool  #: Whether the task is over: no other state follows.
     following: tuple[State, ...]  #: The states that may come next.
 
+
+# The same as names of a module: in Python 3.11 a look into an enum takes five times as long, and there are dozens of
+# them for each task.
+IDLE, WANTED, RUNNING, SUCCEEDED, FAILED, SKIPPED, UP_TO_DATE, CANCELLED, UNREACHABLE = State
 
 _SUCCESSES = frozenset({State.SUCCEEDED, State.SKIPPED, State.UP_TO_DATE})
 _ENDS = _SUCCESSES | {State.FAILED, State.CANCELLED, State.UNREACHABLE}

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weft.engine.light import LightFuture
-from weft.engine.states import State
+from weft.engine.states import CANCELLED, FAILED, RUNNING, SUCCEEDED, WANTED, State
 from weft.errors import DeadlockError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class ScheduledFuture(LightFuture[T]):
         self._open = 0  # dependencies of which it is not known yet what they mean for this task
         self._passed = 0  # gates passed; they are held until the task's work has ended
         self._work: Future[T] | None = None
-        self._state_now = State.WANTED
+        self._state_now = WANTED
 
     @property
     def name(self) -> str:
@@ -80,9 +80,9 @@ class ScheduledFuture(LightFuture[T]):
         """Where the task stands now."""
         if self.done():  # its outcome is published, and may not be noted yet
             if self.cancelled():
-                return State.CANCELLED
-            if self._state_now is State.RUNNING:
-                return State.SUCCEEDED if self._exception is None else State.FAILED
+                return CANCELLED
+            if self._state_now is RUNNING:
+                return SUCCEEDED if self._exception is None else FAILED
         return self._state_now
 
     def running(self) -> bool:

@@ -60,16 +60,20 @@ class Shelf:
     Threads need not take turns: the worst that can happen is that a function is sent twice.
 
     Args:
-        packed: packs functions and settings; returns bytes, or where they lie, and memory that they lie in.
+        packed: packs functions and settings; returns bytes, or where they lie, and memory that they lie in. Default:
+            for a process on this machine.
     """
 
-    def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] = packed_value) -> None:
-        self._packed = packed
+    def __init__(self, packed: Callable[[Any], tuple[Any, list[Segment]]] | None = None) -> None:
+        self._packs_by = packed
         self._numbers = itertools.count(1)
         self._by_identity: dict[int, Common] = {}
         self._by_content: dict[Any, Common] = {}
         self._unpackable: WeakValueDictionary[int, Common] = WeakValueDictionary()
         self._last: _Surroundings | None = None
+
+    def _packed(self, value: Any) -> tuple[Any, list[Segment]]:
+        return packed_value(value) if self._packs_by is None else self._packs_by(value)
 
     def function(self, function: Callable[..., Any]) -> Common:
         """What workers are told of `function`. Raises what packing it raises."""

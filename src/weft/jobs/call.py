@@ -132,8 +132,9 @@ class JobCall(_Sent):
             return self._tried(name, element, args, kwargs)
         desk = self.site.desk()
         desk.begin(key, place)
+        simple = not self.env and self.retries is None
         try:
-            result = self._tried(name, element, args, kwargs)
+            result = (self._once if simple else self._tried)(name, element, args, kwargs)
         except BaseException as error:
             desk.failed(error)
             raise

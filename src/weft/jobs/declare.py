@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from weft.calls.metafunc import MetaFuncBase, MinimalMetaFunc
@@ -101,16 +102,22 @@ def _made(function: Any, spec: Spec) -> Job[Any, Any]:
 
 
 def _metafunc(function: Any) -> MetaFuncBase:
+    if type(function) is FunctionType and "." not in function.__qualname__:  # as nearly always
+        if function.__code__.co_flags & GENERATOR:
+            raise _generator(function)
+        return MinimalMetaFunc(function)
     if isinstance(function, Job):
         raise ArgumentError(f"{function.name} is a job already; write @job once, just above the function")
     if isinstance(function, MetaFuncBase):
         return function
     refuse_method("@job", function)
     if getattr(getattr(function, "__code__", None), "co_flags", 0) & GENERATOR:
-        raise ArgumentError(
-            f"{call_name(function)} is a generator function, whose result cannot be kept; return a list"
-        )
+        raise _generator(function)
     return MinimalMetaFunc(function)
+
+
+def _generator(function: Any) -> ArgumentError:
+    return ArgumentError(f"{call_name(function)} is a generator function, whose result cannot be kept; return a list")
 
 
 def _options() -> str:

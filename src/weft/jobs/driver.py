@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 from weft.engine.complain import complain
 from weft.engine.events import Event
 from weft.engine.light import LightFuture, outcome
-from weft.engine.states import State
+from weft.engine.states import CANCELLED, FAILED, SUCCEEDED, UNREACHABLE, WANTED
 from weft.errors import JobFailed, told
 from weft.jobs.bind import with_results
 from weft.jobs.call import AskCall, JobCall
 from weft.jobs.conditions import NO_ELEMENT
 from weft.jobs.site import Unrecorded
-from weft.jobs.weave import Role, Unit, Weave
+from weft.jobs.weave import Unit, Weave
 
 if TYPE_CHECKING:
+    from weft.engine.states import State
     from weft.jobs.node import Job
     from weft.jobs.prune import Plan
     from weft.jobs.records import Record
@@ -85,16 +86,16 @@ class Driver:
         # The last ones first: what comes after a cancelled job is cancelled, too, and not merely unreachable. What only
         # puts things together ends by itself, and after what it waits for; so the end of all stays the last.
         for future, unit in reversed(list(self._weave.units.items())):
-            if unit.role in (Role.CALL, Role.BEFORE) or (unit.role is Role.AFTER and unit.work is not None):
+            if unit.role in ("call", "before") or (unit.role == "after" and unit.work is not None):
                 future.cancel()
 
     # In the scheduler's thread: starting ----------------------------------------------------------------------
 
     def _launch(self, unit: Unit) -> Future[Any]:
         role = unit.role
-        if role is Role.CALL:
+        if role == "call":
             start = self._call
-        elif role is Role.BEFORE or role is Role.AFTER:
+        elif role in ("before", "after"):
             start = self._ask
         else:
             return self._join(unit)
@@ -130,9 +131,9 @@ class Driver:
         assert record is not None
         job = record.job
         assert job is not None
-        conditions = tuple(c for c in job.conditions if c.when == unit.role.value and not c.per_element)
+        conditions = tuple(c for c in job.conditions if c.when == unit.role and not c.per_element)
         work: Future[Any] = self._places[job].submit(
-            AskCall(None, conditions, record.name), (record.name, unit.role.value), job
+            AskCall(None, conditions, record.name), (record.name, unit.role), job
         )
         return work
 
@@ -143,13 +144,13 @@ class Driver:
         """What the end of all that it waits for makes of an array. A gate, and the end of all, are merely reached."""
         done: LightFuture[Any] = LightFuture()
         record = unit.record
-        if unit.role is not Role.JOIN or record is None:
+        if unit.role != "join" or record is None:
             done._conclude(None, None)
             return done
         end = record.end()
-        if end is State.CANCELLED:
+        if end is CANCELLED:
             done.cancel()
-        elif end is State.FAILED:
+        elif end is FAILED:
             done._conclude(None, record.failed()[0])
         else:
             done._conclude(None, None if end.is_success else record.reason())
@@ -158,62 +159,65 @@ class Driver:
     # In the scheduler's thread: what has happened -------------------------------------------------------------
 
     def _observe(self, event: Event) -> None:
-        state, units = event.state, self._weave.units
-        unit = None if state is State.WANTED else units.get(event.task)
+        time, task, name, state, detail = event
+        units = self._weave.units
+        unit = None if state is WANTED else units.get(task)
         if unit is None:
             return
         if state.is_end:
-            del units[event.task]
+            del units[task]
         try:
-            self._note(unit, event)
+            if unit.role == "call":
+                self._note_call(unit, task, state, time, detail)
+            else:
+                self._note(unit, task, state, time, detail)
         except BaseException:  # noqa: BLE001 - a run goes on whatever becomes of the notes about it
-            complain("cannot keep what became of %s", event.name)
+            complain("cannot keep what became of %s", name)
         if not state.is_end:
             return
-        is_last = unit.role is Role.END
-        if is_last and state is State.CANCELLED and units:
+        is_last = unit.role == "end"
+        if is_last and state is CANCELLED and units:
             # By a Ctrl-C while the interpreter waits at exit, which cancels all that waits. What runs follows.
             self._is_cut = True
             self.cancel(interrupted=True)
         elif is_last or (self._is_cut and not units):
             self._end()
+        else:
+            self._weave.look()
 
-    def _note(self, unit: Unit, event: Event) -> None:
-        record, state, role = unit.record, event.state, unit.role
-        if role is Role.CALL:
-            self._note_call(unit, event)
-        elif record is not None and role is not Role.GATE:
-            if state is State.FAILED and role is not Role.JOIN:
-                self._fail(unit, record, event.detail)
-            if state.is_end and self._weave.ends[record.job] is event.task:  # type: ignore[index]
-                self._note_end(record, event)
-
-    def _note_call(self, unit: Unit, event: Event) -> None:
-        record, state, place = unit.record, event.state, unit.place
+    def _note_call(self, unit: Unit, task: Future[Any], state: State, time: float, detail: str) -> None:
+        """Of an element, or of a job without an array."""
+        record, place = unit.record, unit.place
         assert record is not None
         assert place is not None
-        if state is State.SUCCEEDED:
+        if state is SUCCEEDED:
             assert unit.work is not None
             value = outcome(unit.work)[0]
             record.values[place] = self._scribe.result(record, place, value) if type(value) is Unrecorded else value
-        elif state is State.FAILED:
-            self._fail(unit, record, event.detail)
-        elif state is State.UNREACHABLE and record.why is None:
-            record.why = event.task
+        elif state is FAILED:
+            self._fail(unit, record, detail)
+        elif state is UNREACHABLE and record.why is None:
+            record.why = task
         record.states[place] = state
         if record.elements is None:
             record.whole = state
-        self._scribe.state(event.time, record, place, state, event.detail)
+        self._scribe.state(time, record, place, state, detail)
 
-    def _note_end(self, record: Record, event: Event) -> None:
+    def _note(self, unit: Unit, task: Future[Any], state: State, time: float, detail: str) -> None:
         """Of an array as a whole."""
-        state = event.state
+        record = unit.record
+        if record is None or unit.role == "gate":
+            return
+        if state is FAILED and unit.role != "join":
+            self._fail(unit, record, detail)
+        if not state.is_end or self._weave.ends[record.job] is not task:  # type: ignore[index]
+            return
         record.whole = record.end() if record.states else state
-        if state is State.UNREACHABLE and record.why is None:
-            record.why = event.task
-        if state is State.CANCELLED and record.whole is State.SUCCEEDED:
+        if state is UNREACHABLE and record.why is None:
+            record.why = task
+        if state is CANCELLED and record.whole is SUCCEEDED:
             record.whole = state  # while its conditions were asked
-        self._scribe.state(event.time, record, None, record.whole, event.detail)
+        self._scribe.state(time, record, None, record.whole, detail)
 
     def _fail(self, unit: Unit, record: Record, detail: str) -> None:
         error = unit.error if unit.work is None else outcome(unit.work)[1]

@@ -8,6 +8,7 @@ from typing import Any
 
 from weft.engine.states import State
 from weft.errors import WeftError
+from weft.jobs.backends import is_batch
 from weft.jobs.bind import with_results
 from weft.jobs.call import INSTEAD, JobCall
 from weft.jobs.conditions import check
@@ -175,7 +176,8 @@ def _try(part: Planned, machine: Any, calls: dict[Any, JobCall]) -> None:
             for place in part.places:
                 check(job.conditions, "before", job.name, job.elements[place])
     if isinstance(job.spec.backend, str | None) and job.spec.backend not in ("threads", "serial"):
-        machine.terms(job.spec.resources)
+        if not is_batch(job.spec.backend):
+            machine.terms(job.spec.resources)
         key = (id(job.function), *(id(condition.function) for condition in job.conditions))
         call = calls.setdefault(key, JobCall(job.function, job.conditions))
         call.packed()

@@ -205,7 +205,7 @@ class Earlier:
         """Take the fingerprints of the jobs that are to run, before any of them changes what others refer to."""
         needed = set(running)
         for job in reversed(self._named.order):
-            if job in needed:
+            if job.arguments.takes and job in needed:
                 needed.update(job.arguments.takes)
         for job in self._named.order:
             if job in needed:

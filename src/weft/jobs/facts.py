@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from weft.engine.states import State
+from weft.engine.states import IDLE, SUCCEEDED, UNREACHABLE, UP_TO_DATE, WANTED, State
 from weft.errors import DependencyNeverSatisfied
 from weft.jobs.earlier import Earlier, script
 from weft.jobs.names import Named
@@ -33,22 +33,22 @@ def records_of(plan: Plan, named: Named, earlier: Earlier) -> dict[AnyJob, Recor
         job = part.job
         record = Record(job, name, named.keys[job], job.elements, range(1) if job.left is None else job.left)
         records[job] = record
-        if job.elements is None and part.state is State.WANTED:  # as nearly always
-            record.whole = record.states[0] = State.WANTED
+        if job.elements is None and part.state is WANTED:  # as nearly always
+            record.whole = record.states[0] = WANTED
             continue
-        running = set(part.places) if part.state is State.WANTED else ()
+        running = set(part.places) if part.state is WANTED else ()
         record.whole = part.state
         for place in record.places:
             if place in running:
-                record.states[place] = State.WANTED
-            elif part.state is not State.UNREACHABLE and earlier.made_here(job, place):
-                record.states[place] = State.SUCCEEDED
+                record.states[place] = WANTED
+            elif part.state is not UNREACHABLE and earlier.made_here(job, place):
+                record.states[place] = SUCCEEDED
             else:
-                record.states[place] = State.UP_TO_DATE if part.state is State.WANTED else part.state
+                record.states[place] = UP_TO_DATE if part.state is WANTED else part.state
         states = set(record.states.values())
-        if (part.state is State.UP_TO_DATE and states) or (part.state is State.IDLE and states == {State.SUCCEEDED}):
+        if (part.state is UP_TO_DATE and states) or (part.state is IDLE and states == {SUCCEEDED}):
             record.whole = record.end()
-        if part.state is State.UNREACHABLE:
+        if part.state is UNREACHABLE:
             record.why = DependencyNeverSatisfied(part.why)
         if len(running) < len(record.places):
             record.past = earlier.value(job)
@@ -77,30 +77,29 @@ def facts_of(plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, bac
 def _job_facts(part: Planned, records: Mapping[AnyJob, Record], earlier: Earlier) -> dict[str, Any]:
     job = part.job
     record = records[job]
-    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.value}
+    facts: dict[str, Any] = {"key": record.key, "name": record.name, "state": part.state.word}
     if job.elements is not None:
         facts["elements"] = _told(job.elements)
         if len(record.places) < len(job.elements):
             facts["left"] = list(record.places)
-        if part.state is State.WANTED and len(part.places) < len(record.places):
+        if part.state is WANTED and len(part.places) < len(record.places):
             facts["places"] = list(part.places)
-    facts.update(_edges(job, records))
+    _add_edges(facts, job, records)
     if part.why:
         facts["why"] = part.why
     if job.spec.resources is not NOTHING and job.spec.resources != NOTHING:
         resources = job.spec.resources.words()
         resources.pop("retries", None)
         facts["resources"] = resources
-    if len(part.places) < len(record.places) or part.state is not State.WANTED:
+    if len(part.places) < len(record.places) or part.state is not WANTED:
         source = earlier.source(job)
         if source is not None:
             facts["from"] = source
     return facts
 
 
-def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
+def _add_edges(facts: dict[str, Any], job: AnyJob, records: Mapping[AnyJob, Record]) -> None:
     """What it comes after, and how."""
-    facts: dict[str, Any] = {}
     if job.edges or job.arguments.takes:
         edges = {dep: edge.status for dep, edge in job.edges.items()}
         edges.update(dict.fromkeys(job.arguments.takes, "success"))
@@ -115,7 +114,6 @@ def _edges(job: AnyJob, records: Mapping[AnyJob, Record]) -> dict[str, Any]:
     asks = {c.when for c in job.conditions if not c.per_element} if job.elements is not None else ()
     if asks:
         facts["asks"] = sorted(asks)
-    return facts
 
 
 def _told(elements: Sequence[Any]) -> Any:
@@ -136,9 +134,9 @@ def records_told(facts: Mapping[str, Any]) -> list[Record]:
         places = said.get("left", range(1) if elements is None else range(len(elements)))
         record = Record(None, said["name"], said["key"], elements, places)
         record.whole = State(said["state"])
-        running = set(said.get("places", places)) if record.whole is State.WANTED else ()
-        other = State.UP_TO_DATE if record.whole is State.WANTED else record.whole
-        record.states = {place: State.WANTED if place in running else other for place in places}
+        running = set(said.get("places", places)) if record.whole is WANTED else ()
+        other = UP_TO_DATE if record.whole is WANTED else record.whole
+        record.states = {place: WANTED if place in running else other for place in places}
         if "why" in said:
             record.why = DependencyNeverSatisfied(said["why"])
         records.append(record)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from weft.engine.states import State
+from weft.engine.states import WANTED
 from weft.errors import ArgumentError, ChoiceError
 from weft.jobs.backends import check_options, default_backend, is_batch, is_dry, open_backend
 from weft.jobs.bind import unbound
@@ -80,11 +80,11 @@ def schedule(
                 jobs,
                 prune=prune,
                 order=order,
-                finished=earlier.finished,
+                finished=earlier.finished if earlier.resumed else None,
                 known=earlier.known,
-                under_way=earlier.lives,
+                under_way=earlier.lives if earlier.survey is not None else None,
             )
-            running = [part.job for part in plan if part.state is State.WANTED]
+            running = [part.job for part in plan if part.state is WANTED]
             calls = places.calls(running)
             earlier.look_at(running)
             records = records_of(plan, named, earlier)
@@ -168,7 +168,8 @@ class _Places:
         self.of: dict[AnyJob, Any] = {}
         self._kept = False
         #: Whether there are jobs for a batch system.
-        self.submits = is_batch(backend) or any(is_batch(job.spec.backend) for job in jobs)
+        own = {id(job.spec.backend): job.spec.backend for job in jobs if job.spec.backend is not None}
+        self.submits = any(map(is_batch, (backend, *own.values())))
         if is_batch(backend):
             self._open(backend, "schedule")
 

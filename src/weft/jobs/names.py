@@ -49,12 +49,14 @@ def keys_of(jobs: Sequence[Job[..., Any]], names: Sequence[str]) -> list[str]:
     keys = []
     for name in names:
         key = safe_name(name)
-        if key.lower() in taken:
+        lower = key.lower()
+        if lower in taken:
             key = _apart(key, name)
-        taken.add(key.lower())
+            lower = key.lower()
+        taken.add(lower)
         keys.append(key)
     arrays = {key.lower() for key, job in zip(keys, jobs, strict=True) if job.elements is not None}
-    for place, key in enumerate(keys):
+    for place, key in enumerate(keys) if arrays else ():
         match = _ELEMENT.fullmatch(key.lower())
         if match and match[1] in arrays:
             keys[place] = _apart(key, names[place])

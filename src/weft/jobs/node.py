@@ -60,7 +60,8 @@ class Job(Generic[P, R]):
     def __init__(self, metafunc: MetaFuncBase, spec: Spec) -> None:
         function = metafunc.function if type(metafunc) is MinimalMetaFunc else metafunc
         # As functools.update_wrapper does; but there may be 100,000 of these.
-        self.__wrapped__ = function
+        #: What is called in the end.
+        self.function = self.__wrapped__ = function
         self.__module__ = getattr(function, "__module__", __name__)
         self.__qualname__ = getattr(function, "__qualname__", spec.name)
         self.__name__ = getattr(function, "__name__", spec.name)
@@ -76,11 +77,6 @@ class Job(Generic[P, R]):
         self.conditions: tuple[Condition, ...] = ()
         self._dependents: dict[Job[..., Any], None] = {}
         self._number = next(_numbers)  # in the order in which jobs are made
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """What is called in the end."""
-        return self.__wrapped__
 
     @property
     def function_name(self) -> str:

@@ -56,14 +56,12 @@ class Work(LightFuture[Any]):
             self._decided = True
             return True
 
-    def _begin(self) -> bool:
-        """Whether it is to run: nobody has cancelled it, and from now on nobody can."""
+    def _begin(self) -> tuple[Context, Callable[..., Any], tuple[Any, ...]] | None:
+        """What is to run, from now on nobody can cancel it; None: somebody has."""
         with LOCK:
-            self._began = not self._decided
-            return self._began
-
-    def _parts(self) -> tuple[Context, Callable[..., Any], tuple[Any, ...]]:
-        """What it is made of, which is let go of."""
+            if self._decided:
+                return None
+            self._began = True
         parts = self._context, self._function, self._arguments
         del self._context, self._function, self._arguments
         return parts
@@ -90,6 +88,10 @@ class _Worker:
         self.since = 0  # calls that all threads had taken before these
         self.over = False
 
+    def rouse(self) -> None:
+        if self.bell.locked():
+            self.bell.release()
+
 
 class ThreadPool:
     """At most `count` threads, which are started when they are needed."""
@@ -107,6 +109,7 @@ class ThreadPool:
         self._taken = 0  # calls, so far
         self._lookout: _Worker | None = None  # the one that watches
         self._closed = False
+        self._dropped: list[Work] = []  # to be cancelled
         self._left = 0  # threads that have not ended
         self._idle: Callable[[], object] | None = None  # to be called when none is left
         _pools.add(self)
@@ -129,19 +132,20 @@ class ThreadPool:
             wait: return when they have ended.
             cancel_futures: cancel what is in the queue.
         """
-        dropped: list[Work] = []
+        # After a Ctrl-C in the midst of this it is done once more, and must find what there still is to do.
         with self._lock:
             self._closed = True
-            while cancel_futures and self._queue:
-                dropped.append(self._queue.popleft())
-            while self._asleep:
-                self._spare -= 1
-                self._near += 1
-                self._asleep.pop().bell.release()
-            if self._lookout is not None and self._lookout.bell.locked():
-                self._lookout.bell.release()
-        for work in dropped:
-            work.cancel()
+            if cancel_futures:
+                self._dropped += self._queue
+                self._queue.clear()
+            for worker in self._asleep if self._lookout is None else (*self._asleep, self._lookout):
+                worker.rouse()
+            self._near += len(self._asleep)
+            self._asleep.clear()
+            self._spare = self._count - len(self._threads)
+        while self._dropped:
+            self._dropped[-1].cancel()
+            self._dropped.pop()
         if wait:
             for thread in self._threads:
                 thread.join()
@@ -161,7 +165,7 @@ class ThreadPool:
         if self._asleep:
             worker = self._asleep.pop()
             worker.watches = watches
-            worker.bell.release()
+            worker.rouse()
         elif len(self._threads) < self._count:
             worker = _Worker(watches=watches)
             thread = threading.Thread(target=self._run, args=(worker,), name=f"{self._name}-{len(self._threads)}")
@@ -186,7 +190,7 @@ class ThreadPool:
     def _steps_back(self, worker: _Worker) -> bool:
         """Whether a thread leaves short calls to the others, which have as short ones, and watches."""
         by_others = self._taken - worker.since - worker.brief
-        if worker.brief < SEVERAL or by_others < SEVERAL or self._lookout is not None or not self._busy:
+        if by_others < SEVERAL or not self._busy:
             return False
         worker.brief = 0
         worker.watches = True
@@ -196,20 +200,25 @@ class ThreadPool:
     # The threads ----------------------------------------------------------------------------------------------
 
     def _run(self, worker: _Worker) -> None:
-        while not worker.over:
-            if worker.watches:
-                self._watch(worker)
-            work = self._take(worker)
-            if work is not None:
-                self._do(work, worker)
-                del work  # or it would live until the next one comes
-            elif not (worker.over or worker.watches):
-                worker.bell.acquire()
-        with self._lock:
-            self._left -= 1
-            idle = None if self._left else self._idle
-        if idle is not None:
-            idle()
+        try:
+            while not worker.over:
+                if worker.watches:
+                    self._watch(worker)
+                work = self._take(worker)
+                if work is not None:
+                    self._do(work, worker)
+                    del work  # or it would live until the next one comes
+                elif not (worker.over or worker.watches):
+                    worker.bell.acquire()
+        finally:
+            with self._lock:
+                self._left -= 1
+                idle = None if self._left else self._idle
+            if idle is not None:
+                try:
+                    idle()
+                except BaseException:  # noqa: BLE001
+                    complain("unexpected error after the last thread of %s has ended", self._name)
 
     def _take(self, worker: _Worker) -> Work | None:
         with self._lock:
@@ -220,7 +229,7 @@ class ThreadPool:
                     self._asleep.append(worker)
                     self._spare += 1
                 return None
-            if worker.brief >= SEVERAL and self._steps_back(worker):
+            if self._lookout is None and worker.brief >= SEVERAL and self._steps_back(worker):
                 return None
             if not worker.brief:
                 worker.since = self._taken
@@ -232,14 +241,15 @@ class ThreadPool:
             return work
 
     def _do(self, work: Work, worker: _Worker) -> None:
-        runs = work._begin()
+        parts = work._begin()
         began = perf_counter()
-        result, error = _outcome_of(*work._parts()) if runs else (None, None)
+        result, error = _outcome_of(*parts) if parts is not None else (None, None)
+        del parts
         worker.brief = worker.brief + 1 if perf_counter() - began < SHORT else 0
         with self._lock:
             self._busy -= 1
             self._near += 1  # already now: those who hear of the end may have more to do
-        if runs:
+        if work._began:
             try:
                 work._conclude(result, error)
             except BaseException:  # noqa: BLE001
@@ -278,6 +288,7 @@ def _forget_in_child() -> None:
         pool._lock = threading.Lock()
         pool._queue.clear()
         pool._closed = True
+        pool._idle = None
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from weft.engine.graph import topological_order
-from weft.engine.states import State
+from weft.engine.states import IDLE, UNREACHABLE, UP_TO_DATE, WANTED
 from weft.jobs.graph import needed_by
 from weft.jobs.node import NEEDS, Edge, Job
 
@@ -43,7 +43,7 @@ class Planned:
 
     def __init__(self, job: AnyJob) -> None:
         self.job = job
-        self.state = State.IDLE
+        self.state = IDLE
         self.places: Places = ()
         self.edges: dict[AnyJob, Edge] = {}
         self.wait_for: str = job.wait_for
@@ -113,14 +113,14 @@ class Plan:
         for job in todo:  # which grows meanwhile
             part = self.parts[job]
             part.places = self._places(job)
-            if self._is_done(job):
-                part.state = State.UP_TO_DATE
+            if not part.places and self._is_done(job):
+                part.state = UP_TO_DATE
                 continue
-            part.state = State.WANTED
+            part.state = WANTED
             for taken in job.arguments.takes:
                 self._take(taken)
             self._wait(part)
-            if part.state is State.WANTED:
+            if part.state is WANTED:
                 for dep in (*part.edges, *job.arguments.takes):
                     if dep not in seen:
                         seen.add(dep)
@@ -129,12 +129,14 @@ class Plan:
     def _wait(self, part: Planned) -> None:
         """Which of its edges a job still waits for."""
         job = part.job
-        done = [dep for dep in job.edges if self._is_done(dep)]
+        if not job.edges:
+            return
+        done = [dep for dep in job.edges if not self._places(dep) and self._is_done(dep)]
         if not done:
             part.edges = dict(job.edges)
             return
         for dep in done:
-            self.parts[dep].state = State.UP_TO_DATE
+            self.parts[dep].state = UP_TO_DATE
         met = [dep for dep in done if job.edges[dep].status != "failure"]
         never = [dep for dep in done if job.edges[dep].status == "failure"]
         if job.wait_for == "any":
@@ -149,7 +151,7 @@ class Plan:
 
     def _never(self, part: Planned, dep: AnyJob) -> None:
         self._is_any_lost = True
-        part.state = State.UNREACHABLE
+        part.state = UNREACHABLE
         part.why = f"{part.job.name!r} needs the failure of {dep.name!r}, which is done"
 
     def _take(self, job: AnyJob) -> None:
@@ -209,7 +211,7 @@ class Plan:
     def _spread(self) -> None:
         for job in self.order:
             part = self.parts[job]
-            if part.state is not State.WANTED:
+            if part.state is not WANTED:
                 continue
             lost = next((dep for dep in job.arguments.takes if self._is_lost(dep)), None)
             if lost is None:
@@ -237,10 +239,10 @@ class Plan:
             part.edges = {dep: edge for dep, edge in part.edges.items() if dep not in over}
 
     def _is_lost(self, job: AnyJob) -> bool:
-        return self.parts[job].state is State.UNREACHABLE
+        return self.parts[job].state is UNREACHABLE
 
     def _lose(self, part: Planned, dep: AnyJob, edge: Edge) -> None:
-        part.state = State.UNREACHABLE
+        part.state = UNREACHABLE
         part.why = f"{part.job.name!r} needs the {edge.status} of {dep.name!r}, which is never reached"
 
     # Downwards: what is needed --------------------------------------------------------------------------------
@@ -254,12 +256,12 @@ class Plan:
                 continue
             wanted.add(job)
             part = self.parts[job]
-            if part.state is State.WANTED:
+            if part.state is WANTED:
                 todo += part.edges
                 todo += job.arguments.takes
         for job, part in self.parts.items():
-            if part.state is State.WANTED and job not in wanted:
-                part.state = State.IDLE
+            if part.state is WANTED and job not in wanted:
+                part.state = IDLE
                 part.places, part.edges = (), {}
 
 
@@ -292,10 +294,10 @@ def prune(*jobs: AnyJob) -> list[AnyJob]:
     plan = Plan(jobs)
     for part in plan:
         job = part.job
-        if part.state is State.UP_TO_DATE:
+        if part.state is UP_TO_DATE:
             job.detach(*job.edges)
-        elif part.state is State.WANTED:
+        elif part.state is WANTED:
             job.detach(*(dep for dep in job.edges if dep not in part.edges and dep not in job.arguments.takes))
             if job.left is not None:
                 job.left = list(part.places)
-    return [job for job in plan.asked if plan[job].state is not State.UP_TO_DATE]
+    return [job for job in plan.asked if plan[job].state is not UP_TO_DATE]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
-from weft.engine.states import State
+from weft.engine.states import CANCELLED, FAILED, IDLE, RUNNING, SUCCEEDED, UNREACHABLE, UP_TO_DATE, WANTED, State
 from weft.errors import DependencyNeverSatisfied, JobFailed, UnknownValueError
 from weft.jobs.conditions import titled
 from weft.jobs.past import NOT_KNOWN
@@ -45,7 +45,7 @@ class Record:
         self.elements = elements
         self.places = places
         self.states: dict[int, State] = {}
-        self.whole = State.IDLE
+        self.whole = IDLE
         self.values: dict[int, Any] = {}
         self.past: Callable[[int], Any] | None = None
         self.failures: dict[int | None, JobFailed] = {}
@@ -54,10 +54,10 @@ class Record:
     @property
     def state(self) -> State:
         """Of the job as a whole."""
-        if self.elements is not None and self.whole is State.WANTED:
-            waiting = (State.WANTED, State.UP_TO_DATE)
+        if self.elements is not None and self.whole is WANTED:
+            waiting = (WANTED, UP_TO_DATE)
             if any(state not in waiting for state in list(self.states.values())):
-                return State.RUNNING
+                return RUNNING
         return self.whole
 
     def title(self, place: int | None = None) -> str:
@@ -74,7 +74,7 @@ class Record:
         """The state of each element; by place where elements cannot be keys, or are not all different."""
         if self.elements is None:
             return {}
-        states = [self.states.get(place, State.IDLE) for place in self.places]
+        states = [self.states.get(place, IDLE) for place in self.places]
         try:
             found = dict(zip((self.elements[place] for place in self.places), states, strict=True))
         except TypeError:
@@ -92,12 +92,12 @@ class Record:
     def end(self) -> State:
         """The state that an array has when all of its elements have ended."""
         if self.failures:
-            return State.FAILED
+            return FAILED
         ends = set(self.states.values())
-        for state in (State.FAILED, State.CANCELLED, State.UNREACHABLE):
+        for state in (FAILED, CANCELLED, UNREACHABLE):
             if state in ends:
                 return state
-        return State.UP_TO_DATE if ends == {State.UP_TO_DATE} else State.SUCCEEDED
+        return UP_TO_DATE if ends == {UP_TO_DATE} else SUCCEEDED
 
     def failed(self) -> list[JobFailed]:
         """Its failures, in the order of its elements."""
@@ -117,11 +117,11 @@ class Record:
         for failure in self.failed():
             raise failure
         state = self.whole
-        if state is State.UNREACHABLE:
+        if state is UNREACHABLE:
             raise self.reason()
-        if state is State.CANCELLED:
+        if state is CANCELLED:
             raise CancelledError(f"{self.name} was cancelled")
-        if state in (State.WANTED, State.RUNNING):
+        if state in (WANTED, RUNNING):
             raise UnknownValueError(f"{self.name} is not over; write run.wait() first")
         return self.known()
 

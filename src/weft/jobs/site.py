@@ -126,23 +126,26 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-class _Shared:
+class _Shared(Log):
     """Among others in a process, such as a thread of the driver."""
 
     def __init__(self, site: Site, *, here: bool) -> None:
+        Log.__init__(self)
         self._site = site
         self._here = here
-        self._log: Log | None = None
+        self._at: tuple[str, int | None] = ("", None)
 
     def begin(self, key: str, place: int | None) -> None:
         if not self._here and not is_teeing():
             tee()  # for good: nobody tells when the last job has come here
-        self._log = Log(lambda: log_path(Path(self._site.run), key, place))
-        self._log.__enter__()
+        self._at = (key, place)
+        self.open()
+
+    def path(self) -> Path:
+        return log_path(Path(self._site.run), *self._at)
 
     def failed(self, error: BaseException) -> None:
-        assert self._log is not None
-        self._log.write(_text(error))
+        self.write(_text(error))
 
     def keep(self, name: str, key: str, place: int | None, mark: bytes, result: Any) -> Any:
         try:
@@ -157,9 +160,8 @@ class _Shared:
         return _recorded(self._site.run, key, place, mark, payload, result)
 
     def end(self) -> None:
-        assert self._log is not None
         try:
-            self._log.__exit__()
+            self.close()
         except Exception:
             LOGGER.debug("cannot end a log", exc_info=True)
 

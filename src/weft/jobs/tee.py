@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import Any
@@ -24,31 +23,32 @@ _log: ContextVar[Log | None] = ContextVar("weft_log", default=None)
 
 
 class Log:
-    """The log of one job, as long as it runs; the file is there when something has been written.
+    """The log of one job, as long as it runs; the file is there when something has been written."""
 
-    Args:
-        path: of the file; called when it is needed.
-    """
-
-    def __init__(self, path: Callable[[], Path]) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._file: Any = None
         self._failed = False
         self._token: Token[Log | None] | None = None
         self._lines: dict[int, tuple[Any, str]] = {}  # by stream: what is no whole line yet
 
-    def __enter__(self) -> Log:
+    def open(self) -> None:
+        """What is written from now on in this context belongs to it."""
         self._token = _log.set(self)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """The job is over."""
         if self._token is not None:
             _log.reset(self._token)
-        for stream, rest in list(self._lines.values()):
-            stream.write(rest)
-        self._lines.clear()
+        if self._lines:
+            for stream, rest in list(self._lines.values()):
+                stream.write(rest)
+            self._lines.clear()
         if self._file is not None:
             self._file.close()
+
+    def path(self) -> Path:
+        """Hook: of the file. Asked for when it is needed."""
+        raise NotImplementedError
 
     def write(self, text: str) -> None:
         """Add to the file, as long as that can be done: what a job prints is no reason for it to fail."""
@@ -56,7 +56,7 @@ class Log:
             return
         try:
             if self._file is None:
-                path = self._path()
+                path = self.path()
                 make_folder(path.parent)
                 self._file = open(append_to(path), "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             self._file.write(text)

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from weft.engine.gates import Gate, Locks, Slots
 from weft.engine.light import LightFuture
 from weft.engine.scheduler import Scheduler
-from weft.engine.states import State
+from weft.engine.states import WANTED
 from weft.engine.task import ScheduledFuture
 
 if TYPE_CHECKING:
@@ -31,18 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Role", "Unit", "Weave"]
 
-Task = ScheduledFuture[Any]
+Task: TypeAlias = ScheduledFuture[Any]
 
 
-class Role(Enum):
-    """What a task is to its job."""
-
-    CALL = "call"  # an element, or a job without an array
-    BEFORE = "before"  # the preconditions of an array as a whole
-    JOIN = "join"  # all elements of an array are over
-    AFTER = "after"  # the postconditions of an array as a whole
-    GATE = "gate"  # one of the jobs that it waits for has ended as it should
-    END = "end"  # all jobs are over
+#: What a task is to its job.
+Role: TypeAlias = Literal[
+    "call",  # an element, or a job without an array
+    "before",  # the preconditions of an array as a whole
+    "join",  # all elements of an array are over
+    "after",  # the postconditions of an array as a whole
+    "gate",  # one of the jobs that it waits for has ended as it should
+    "end",  # all jobs are over
+]
 
 
 class Unit:
@@ -93,10 +92,13 @@ class Weave:
         self._records = records
         self._places = places
         self._start = Marker(f"the start of {name}")
+        # Not all tasks one by one, which the engine would have to count for each of them.
+        self._rest = Marker(f"the jobs of {name}")
         self._markers: list[Marker] = [self._start]
         self._elements: dict[Job[..., Any], dict[int, Task]] = {}  # the tasks of an array's elements, by place
         self._locks, self._slots = self._gates()
         gates: list[Gate] = [gate for gate in (self._locks, self._slots) if gate is not None]
+        self._gated = bool(gates)
         anywhere = all(getattr(place, "anywhere", False) for place in set(places.values()))
         self.scheduler: Scheduler[Any] = Scheduler(launch, gates=gates, anywhere=anywhere, name=name)
         self.scheduler.observe(observer, early=False)
@@ -105,10 +107,9 @@ class Weave:
         """Make all tasks. None of them starts yet."""
         try:
             for part in self._plan:
-                if part.state is State.WANTED:
+                if part.state is WANTED:
                     self._build(part)
-            ends: Any = dict.fromkeys(self.ends.values(), "any")
-            self._submit(Unit(None, Role.END), ends, name="the end")
+            self._submit(Unit(None, "end"), {self._rest: "any"}, name="the end")
         except BaseException:
             self.scheduler.shutdown(wait=False, cancel_futures=True)
             raise
@@ -119,12 +120,18 @@ class Weave:
         for marker in self._markers:
             marker._conclude(None, None)
         self._markers.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Whether all tasks are over but the last, which then may end, too."""
+        if len(self.units) == 1:
+            self._rest._conclude(None, None)
 
     def _gates(self) -> tuple[Locks | None, Slots | None]:
         counts = {
             part.job: part.job.spec.throttle
             for part in self._plan
-            if part.job.spec.throttle is not None and part.state is State.WANTED
+            if part.job.spec.throttle is not None and part.state is WANTED
         }
         locks = Locks({self._records[job].key: count for job, count in counts.items()}) if counts else None
         slots: dict[str, int] = {}
@@ -135,16 +142,16 @@ class Weave:
 
     def _build(self, part: Planned) -> None:
         job, record = part.job, self._records[part.job]
-        whole, each = self._edges(part)
+        whole, each = self._edges(part) if part.edges else ({}, {})
         takes = job.arguments.takes
         data = {self.ends[dep]: "success" for dep in takes if dep in self.ends} if takes else {}
         if job.elements is None:
-            unit = Unit(record, Role.CALL, 0)
+            unit = Unit(record, "call", 0)
             self.ends[job] = self._submit(unit, self._joined(record, part, whole, data), name=record.name, job=job)
             return
         if any(c.when == "before" and not c.per_element for c in job.conditions) and part.places:
             before = self._submit(
-                Unit(record, Role.BEFORE),
+                Unit(record, "before"),
                 self._joined(record, part, whole, data),
                 name=f"{record.name} (preconditions)",
             )
@@ -154,13 +161,13 @@ class Weave:
         for place in part.places:
             edges = {**whole, **{self._of_place(dep, place): status for dep, status in each.items()}}
             deps = self._joined(record, part, edges, data) if shared is None else shared
-            elements[place] = self._submit(Unit(record, Role.CALL, place), deps, name=record.title(place), job=job)
+            elements[place] = self._submit(Unit(record, "call", place), deps, name=record.title(place), job=job)
         self._elements[job] = elements
         # Of an empty array the end comes after what the elements would come after.
         ends = dict.fromkeys(elements.values(), "any") or (shared or self._joined(record, part, whole, data))
-        end = self._submit(Unit(record, Role.JOIN), ends, name=record.name)
+        end = self._submit(Unit(record, "join"), ends, name=record.name)
         if any(c.when == "after" and not c.per_element for c in job.conditions) and elements:
-            end = self._submit(Unit(record, Role.AFTER), {end: "success"}, name=record.name)
+            end = self._submit(Unit(record, "after"), {end: "success"}, name=record.name)
         self.ends[job] = end
 
     def _edges(self, part: Planned) -> tuple[dict[Any, str], dict[Job[..., Any], str]]:
@@ -191,7 +198,7 @@ class Weave:
             return {**edges, **data} if data else edges, "all"
         if not data:
             return edges, "any"
-        gate = self._submit(Unit(record, Role.GATE), (edges, "any"), name=f"{record.name} (any)")
+        gate = self._submit(Unit(record, "gate"), (edges, "any"), name=f"{record.name} (any)")
         return {gate: "success", **data}, "all"
 
     def _submit(self, unit: Unit, deps: Any, *, name: str, job: Job[..., Any] | None = None) -> Task:
@@ -201,14 +208,12 @@ class Weave:
             dependencies=edges or {self._start: "any"},
             name=name,
             wait_for=wait_for,
-            gates=None if job is None else self._claims(job),
+            gates=self._claims(job) if self._gated and job is not None else None,
         )
         self.units[task] = unit
         return task
 
     def _claims(self, job: Job[..., Any]) -> dict[Gate, Any] | None:
-        if self._locks is None and self._slots is None:
-            return None
         claims: dict[Gate, Any] = {}
         if self._locks is not None and job.spec.throttle is not None:
             claims[self._locks] = self._records[job].key

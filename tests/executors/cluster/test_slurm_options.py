@@ -98,7 +98,8 @@ def test_what_is_asked_for_makes_a_command_line():
 def test_the_options_of_a_script_are_known(tmp_path):
     script = tmp_path / "script.sh"
     resources = Resources(cpus=2, memory=1, time=60.0)
-    script.write_text(script_of(sheet("#SBATCH -q high", "# note", "echo", resources=resources, partition="debug")))
+    setup = ("#SBATCH -q high", "# note", "cat <<END\n#SBATCH --comment=text\nEND")
+    script.write_text(script_of(sheet(*setup, resources=resources, partition="debug")))
     assert options_in(str(script)) == {
         *("job-name", "array", "output", "open-mode", "no-requeue", "cpus-per-task", "mem", "time", "partition", "q"),
     }

@@ -164,8 +164,8 @@ def wait_for_the_end(told):
             file.write("saved")
 
     on_terminate(save)
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         with open(told, "a") as file:

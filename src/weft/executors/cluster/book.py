@@ -83,13 +83,14 @@ class Book:
 
     # From any thread ------------------------------------------------------------------------------------------
 
-    def accept(self, task: Task) -> None:
-        """A new task. Raises ClosedError."""
+    def accept(self, *tasks: Task) -> None:
+        """New tasks, which go together if they ask for the same. Raises ClosedError."""
         with self.lock:
             if self.closed:
                 raise ClosedError(self.closed)
             first = not self._fresh
-            self._put(task)
+            for task in tasks:
+                self._put(task)
             if first:
                 self.lock.notify_all()
 

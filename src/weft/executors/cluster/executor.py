@@ -139,6 +139,13 @@ class ClusterExecutor(Executor):
             ArgumentError: (a TypeError) what cannot be sent there, naming it.
             ClosedError: (a RuntimeError) after `shutdown()`.
         """
+        task = self._made(fn, args, kwargs)
+        self._core.book.accept(task)
+        self._core.start()
+        return task
+
+    def _made(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClusterFuture[T]:
+        """The task of a call, which nobody knows yet."""
         core, options = self._core, self._options
         shelf = core.shelf(options.import_paths)
         try:
@@ -148,12 +155,7 @@ class ClusterExecutor(Executor):
             raise unpackable_arguments(
                 call_name(fn), args, kwargs, error, fn, "make or open it inside the function"
             ) from error
-        task: ClusterFuture[T] = ClusterFuture(
-            core.book, next(core.numbers), function, shelf.setting(), call, options.terms
-        )
-        core.book.accept(task)
-        core.start()
-        return task
+        return ClusterFuture(core.book, next(core.numbers), function, shelf.setting(), call, options.terms)
 
     def map(
         self, fn: Callable[..., T], *iterables: Any, timeout: float | None = None, chunksize: int = 1
@@ -170,9 +172,14 @@ class ClusterExecutor(Executor):
         """
         if chunksize < 1:
             raise ChoiceError("chunksize must be >= 1.")
-        if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout)
-        return Executor.map(self.using(tasks_per_job=chunksize), fn, *iterables, timeout=timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        view = self if chunksize == 1 else self.using(tasks_per_job=chunksize)
+        tasks = [view._made(fn, args, {}) for args in zip(*iterables, strict=False)]
+        self._core.book.accept(*tasks)
+        if tasks:
+            self._core.start()
+        tasks.reverse()
+        return _results(tasks, deadline, self)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept nothing more. May be called again.
@@ -220,6 +227,17 @@ class ClusterExecutor(Executor):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} in {str(self.directory)!r}>"
+
+
+def _results(tasks: list[ClusterFuture[T]], deadline: float | None, keep: ClusterExecutor) -> Iterator[T]:
+    """The results of tasks, the last first; what is not handed out when nobody asks any more is cancelled."""
+    try:
+        while tasks:  # hold nothing that has been handed out
+            yield tasks.pop().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    finally:
+        for task in tasks:
+            task.cancel()
+        del keep  # until here, so that an executor that nobody holds goes on
 
 
 class _Core:

@@ -164,7 +164,7 @@ def proven(command: str, proof: str, element: str) -> list[str]:
     between, _, after = rest.partition("{try}")
     return [
         "# Who is told to end is what it runs; this shell stays, and sees what that has left.",
-        "trap '' TERM",
+        "trap : TERM",  # and not ignored: that it would be by what it runs as well, until that listens
         command,
         "code=$?",
         "# A library may have ended the process as if all were well.",

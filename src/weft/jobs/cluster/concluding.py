@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.engine.states import State
@@ -182,7 +183,7 @@ class Concluding:
 
     def _cancelled(self, record: Record, sub: Submission, place: int, sentence: str) -> None:
         """By somebody; or by the batch system, because it can no longer run: that is found out from its edges."""
-        before = self._standing.asked(record).get("before")
+        before = self._standing.register.asked(record.key).get("before")
         if sub.role == "after":
             self._asked(sub, good=False, at=time.time())
         elif self._edges.meets(record, place if sub.role == "call" else None) is not True:
@@ -210,7 +211,7 @@ class Concluding:
     def _never(self, record: Record) -> None:
         """What can no longer come to run."""
         waiting = [place for place, state in record.states.items() if state is State.WANTED]
-        held: dict[Any, Submission] | None = None
+        held: Mapping[Any, Submission] | None = None
         for place in waiting:
             if self._edges.meets(record, place) is not False:
                 if not self._edges.each(record):
@@ -224,7 +225,7 @@ class Concluding:
 
     def _array(self, record: Record) -> None:
         """What its elements, and its conditions, make of an array."""
-        asked = self._standing.asked(record)
+        asked = self._standing.register.asked(record.key)
         before = asked.get("before")
         if before is not None and self._standing.fate(before, 0) is False:
             self._unmet(record)
@@ -289,7 +290,9 @@ class Concluding:
         self._write({"t": at, "job": sub.key, "role": sub.role, "n": sub.number, "good": good})
 
     def _end(self, how: str) -> None:
-        self._write({"t": time.time(), "run": how, "pid": os.getpid(), "host": socket.gethostname()})
+        # It ended with its last job, and not when somebody noticed that.
+        at = self._standing.latest if how == "finished" else time.time()
+        self._write({"t": at, "run": how, "pid": os.getpid(), "host": socket.gethostname()})
 
     def _write(self, event: dict[str, Any]) -> None:
         self.events.append(event)

@@ -10,6 +10,7 @@ from weft.errors import RunInUse, SubmitError
 from weft.executors.cluster.system import Busy
 from weft.jobs.cluster.detached import Detached
 from weft.jobs.cluster.layout import Layout, Never, Unsayable
+from weft.jobs.cluster.papers import Papers
 from weft.jobs.cluster.place import Cluster
 from weft.jobs.cluster.register import Register
 from weft.jobs.cluster.submitting import Submitter
@@ -51,7 +52,7 @@ def submitted(
     why = _why_elsewhere(records, places)
     if why is None:
         size = _size(system)
-        why = _why_unsayable(plan, records, earlier, size)
+        why = _why_unsayable(plan, records, earlier, size, system)
     if why is not None:
         if earlier.survey is not None:
             run = earlier.open(None).name
@@ -64,12 +65,16 @@ def submitted(
             say(f"weft: this process has to stay until the run is over, as {system.name} cannot do it all: {why}")
         return None
     folder = earlier.open(name)
-    folder.write_facts({**facts_of(plan, records, earlier, system.name), DETACHED: system.name})
+    facts = {**facts_of(plan, records, earlier, system.name), DETACHED: system.name}
+    if earlier.survey is not None:
+        facts["created"] = folder.facts()["created"]
+    folder.write_facts(facts)
     remember_system(folder, system)
     source = Detached(folder, list(records.values()), system)
     get = source.survey.standing.register.get
     lives = {job: {place: get(sub.number) for place, sub in earlier.lives(job).items()} for job in plan.order}
-    submitter = Submitter(folder, plan, records, clusters, calls, earlier.marks.place, source.survey, lives, size)
+    papers = Papers(folder.path, records, clusters, calls, earlier.marks.place)
+    submitter = Submitter(folder, plan, records, system, papers, source.survey, lives, size)
     submitter.submit()
     count = len(submitter.made)
     said = f"{count} submission{'s' * (count != 1)}" if count else "nothing is missing"
@@ -112,12 +117,15 @@ def _why_retried(job: AnyJob, place: Cluster) -> str:
     return f"when it fails of: {', '.join(causes)}" if causes else ""
 
 
-def _why_unsayable(plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, size: int) -> str | None:
+def _why_unsayable(
+    plan: Plan, records: Mapping[AnyJob, Record], earlier: Earlier, size: int, system: BatchSystem
+) -> str | None:
     """What a batch system cannot be told of a plan; None: it can be told everything."""
     survey = earlier.survey
     register = Register(None if survey is None else earlier.open(None).path)
     lives = {job: earlier.lives(job) for job in plan.order}
-    layout = Layout(plan, records, register, size, lives, (lambda *_: None) if survey is None else survey.standing.fate)
+    fate = (lambda *_: None) if survey is None else survey.standing.fate
+    layout = Layout(plan, records, register, size, lives, fate, getattr(system, "pieces", None))
     for part in plan:
         if part.state is State.WANTED:
             try:

@@ -56,6 +56,7 @@ class Layout:
         size: most elements of one submission.
         lives: for each job, which of its elements wait or run already, and in which submission.
         fate: what became of an element of a submission: True: it is good; False: it is not; None: it is not over.
+        pieces: parts elements into as many submissions as it takes to say which they are. Default: one.
 
     Attributes:
         stale: what waits, and waits for something that will not come any more: submissions and places.
@@ -69,6 +70,7 @@ class Layout:
         size: int,
         lives: Mapping[AnyJob, Mapping[int, Submission]],
         fate: Callable[[Submission, int], bool | None],
+        pieces: Callable[[Sequence[int]], Sequence[Sequence[int]]] | None = None,
     ) -> None:
         self.stale: list[tuple[Submission, list[int]]] = []
         self._plan = plan
@@ -77,6 +79,7 @@ class Layout:
         self._size = size
         self._lives = lives
         self._fate = fate
+        self._pieces = pieces or (lambda places: [places])
         self._renewed: set[AnyJob] = set()  # of which something is submitted anew
         self._lost: set[AnyJob] = set()  # which, or elements of which, can no longer run
         self._holders: dict[AnyJob, dict[int, Submission]] = {}  # which submission runs an element
@@ -223,8 +226,9 @@ class Layout:
         groups = []
         for (block, *follows), group in found.items():
             base = block * self._size
-            deps = [self._each(sub, group, base) for sub in follows if sub is not None]
-            groups.append((base, _run(group), deps))
+            for piece in self._pieces(group):
+                deps = [self._each(sub, piece, base) for sub in follows if sub is not None]
+                groups.append((base, _run(piece), deps))
         return groups
 
     def _followed(self, dep: AnyJob, place: int) -> Submission | None:
@@ -341,7 +345,7 @@ def _by_submission(holders: Mapping[int, Submission]) -> dict[Submission, list[i
     return found
 
 
-def _run(places: list[int]) -> Sequence[int]:
+def _run(places: Sequence[int]) -> Sequence[int]:
     """The same, as a range where they are one."""
     whole = range(places[0], places[-1] + 1)
     return whole if len(whole) == len(places) else places

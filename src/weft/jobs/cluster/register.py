@@ -6,7 +6,7 @@ So a submitter may be killed at any moment: what it was at has a name that nobod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -146,6 +146,7 @@ class Register:
         self._journal: Journal | None = None
         self._token = hashlib.sha256(str(run).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self._keys: set[str] = set()  # that have a submission
+        self._holders: dict[tuple[str, int], Submission] | None = None
         self._next = 0
         if run is not None:
             self.read()
@@ -161,6 +162,7 @@ class Register:
                 self._by_number[number].id = facts["id"]
             elif "gone" in facts:
                 self._by_number[number].gone = True
+                self._holders = None
 
     def _made_of(self, facts: dict[str, Any]) -> Submission:
         found = Submission(facts)
@@ -169,6 +171,7 @@ class Register:
         return found
 
     def _add(self, submission: Submission) -> None:
+        self._holders = None
         self.all.append(submission)
         self._by_number[submission.number] = submission
         self._keys.add(submission.key)
@@ -178,13 +181,18 @@ class Register:
         """One of them."""
         return self._by_number[number]
 
-    def holders(self) -> dict[tuple[str, int], Submission]:
-        """Of each element, by key and place, the submission that counts."""
-        found: dict[tuple[str, int], Submission] = {}
-        for sub in self.all:
-            if not sub.gone and sub.role == "call":
-                found.update(dict.fromkeys(((sub.key, place) for place in sub.places), sub))
-        return found
+    def holders(self) -> Mapping[tuple[str, int], Submission]:
+        """Of each element, by key and place, the submission that counts: the last one."""
+        if self._holders is None:
+            self._holders = {}
+            for sub in self.all:
+                if not sub.gone and sub.role == "call":
+                    self._holders.update(dict.fromkeys(((sub.key, place) for place in sub.places), sub))
+        return self._holders
+
+    def asked(self, key: str) -> dict[str, Submission]:
+        """The submissions of a job that count, by what they are to it."""
+        return {sub.role: sub for sub in self.all if sub.key == key and not sub.gone}
 
     def ids(self) -> dict[str, str]:
         """What the batch system calls each job, by key."""
@@ -218,6 +226,7 @@ class Register:
     def gone(self, submission: Submission) -> None:
         """It was given up."""
         submission.gone = True
+        self._holders = None
         self._write(number=submission.number, gone=True)
 
     def _write(self, **facts: Any) -> None:

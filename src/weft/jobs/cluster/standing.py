@@ -27,12 +27,14 @@ class Standing:
 
     Attributes:
         over: how the run has ended; empty while it goes on.
+        latest: when something happened in it last, in seconds since the epoch.
         fates: of elements that are over, by the number of the submission and the place: whether all was well.
         missed: since when, in seconds since the epoch, an element neither waits nor runs and has left no outcome.
     """
 
     def __init__(self, folder: RunFolder, records: Sequence[Record]) -> None:
         self.over = ""
+        self.latest = 0.0
         self.folder = folder
         self.records = records
         self.register = Register(folder.path)
@@ -54,6 +56,7 @@ class Standing:
 
     def take(self, event: dict[str, Any]) -> None:
         """Keep what an event says. It may be one that was taken already."""
+        self.latest = max(self.latest, event.get("t", 0.0))
         if "run" in event:
             how = event["run"]
             self.over = how if how in ("finished", "cancelled") else ""
@@ -89,18 +92,22 @@ class Standing:
         """What became of an element of a submission: True: it is good; False: it is not; None: it is not over."""
         return self.fates.get((submission.number, place))
 
-    def asked(self, record: Record) -> dict[str, Submission]:
-        """The submissions of a job that count, by what they are to it."""
-        return {sub.role: sub for sub in self.register.all if sub.key == record.key and not sub.gone}
-
     def left(self) -> list[tuple[Submission, list[int]]]:
-        """What is in the queue, as far as is known: submissions, and of each the places that are not over."""
+        """What is in the queue, as far as is known: submissions, and of each the places that are not over.
+
+        What was submitted anew is no longer of interest where it was before.
+        """
+        held = self.register.holders()
+        last = {(sub.key, sub.role): sub for sub in self.register.all if not sub.gone}
         found = []
         for sub in self.register.all:
-            if sub.id is not None and not sub.gone:
-                places = [place for place in sub.places if (sub.number, place) not in self.fates]
-                if places:
-                    found.append((sub, places))
+            if sub.id is None or sub.gone:
+                continue
+            places = [place for place in sub.places if (sub.number, place) not in self.fates]
+            if sub.role == "call":
+                places = [place for place in places if held[sub.key, place] is sub]
+            if places and (sub.role == "call" or last[sub.key, sub.role] is sub):
+                found.append((sub, places))
         return found
 
     def not_submitted(self) -> list[Record]:

@@ -98,6 +98,8 @@ class Survey:
                 events = sorted(concluding.events, key=lambda event: ("run" in event, event["t"]))
                 if events:
                     journal.write_line("\n".join(json.dumps(event, separators=(",", ":")) for event in events))
+                if self.standing.over:  # and nothing has happened in it since it was
+                    os.utime(self._folder.journal, (self.standing.latest, self.standing.latest))
                 return changed or bool(events)
         except StorageError as error:
             LOGGER.warning("what happens in run %s is not written down: %s", self._folder.name, error)
