@@ -689,6 +689,21 @@ def test_a_cluster_that_nobody_holds_ends_all_that_runs(clock, tmp_path):
     gate.close()
 
 
+def test_clusters_come_and_go_and_leave_nothing(tmp_path):
+    def cycle():
+        with FakeCluster() as cluster:
+            job = cluster.submit(script(tmp_path, "#!/bin/sh\n#SBATCH -o /dev/null\n"))
+            cluster.wait_for(job, "COMPLETED")
+            cluster.submit(script(tmp_path, "#!/bin/sh\n#SBATCH -o /dev/null\nsleep 1000\n"))
+
+    cycle()  # starts what all share
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(10):
+        cycle()
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert threading.active_count() <= threads
+
+
 PROGRAM = """
 import os, sys
 from pathlib import Path
