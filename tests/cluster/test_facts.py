@@ -9,8 +9,13 @@ from weft.executors.cluster.slurm import SlurmSystem
 
 LONG = 120  # seconds in which all comes to pass, also on a machine that does much else
 
-#: What takes Slurm half a minute, and what asks for a cluster that is set up in another way.
-SLOW = {"a_time_limit_ends_it", "on_a_lost_node_the_earlier_try_goes_on", "so_does_it_with_a_node_that_is_lost"}
+#: What takes Slurm half a minute and more.
+SLOW = {
+    "a_time_limit_ends_it",
+    "on_a_lost_node_the_earlier_try_goes_on",
+    "so_does_it_with_a_node_that_is_lost",
+    "without_its_controller_nobody_answers_and_jobs_go_on",
+}
 
 
 class SlurmHarm:

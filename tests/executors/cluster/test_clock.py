@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hand import PATIENCE
+from hand import PATIENCE, eventually
 from weft.errors import ChoiceError
 from weft.executors.cluster.fake import VirtualClock
 
@@ -17,13 +17,13 @@ class Sleeper:
 
     all = []
 
-    def __init__(self, clock, *seconds, condition=None):
+    def __init__(self, clock, *seconds, condition=None, host=False):
         self.clock, self.seconds = clock, seconds
         self.condition = condition or threading.Condition()
         self.woke = []
         self.over = False
         self.thread = threading.Thread(target=self.run, daemon=True)
-        clock.attend(self.thread)
+        clock.attend(self.thread, host=host)
         self.thread.start()
         self.all.append(self)
 
@@ -251,27 +251,59 @@ def test_until_says_that_everybody_sleeps(clock):
         clock.until(lambda: False)
 
 
-def test_time_stands_still_while_something_real_goes_on(clock):
-    sleeper = Sleeper(clock, 1, 1)
-    clock.settle()
-    clock.occupy()
-    asked = threading.Event()
-
-    def work():
-        asked.wait(PATIENCE)
-        found.append(clock.now())
-        clock.vacate()
-
-    found = []
-    threading.Thread(target=work).start()
-    clock.until(lambda: asked.set() or sleeper.woke)
-    assert (found, clock.now()) == ([100], 101)
+def test_while_a_process_is_at_work_time_goes_on_for_a_minute(clock):
+    sleeper = Sleeper(clock, *[25] * 5)
     clock.occupy()
     clock._patience = 0.01
     with pytest.raises(TimeoutError, match=r"process has been at work.*hangs\(\)"):
         clock.until(lambda: False)
-    clock.advance(1)
-    assert sleeper.woke == [101, 102]
+    assert sleeper.woke == [125, 150]
+    clock.stir()
+    clock.until(lambda: len(sleeper.woke) == 4)
+    clock.advance(25)
+    assert sleeper.woke[4:] == [225]
+
+
+def test_while_a_process_is_at_work_nothing_befalls_it(clock):
+    sleeper, host = Sleeper(clock, 10, 20), Sleeper(clock, 30, host=True)
+    clock.settle()
+    clock.occupy()
+    clock._patience = 0.01
+    with pytest.raises(TimeoutError, match="process has been at work"):
+        clock.until(lambda: host.woke)
+    assert sleeper.woke == [110]
+    clock.vacate()
+    clock.until(lambda: host.woke)
+    assert (sleeper.woke, host.woke) == ([110, 130], [130])
+
+
+def test_what_it_knows_nothing_of_can_be_waited_for(clock):
+    event = threading.Event()
+    asked = []
+
+    def holds():
+        asked.append(1)
+        if len(asked) == 2:
+            event.set()
+        return event.is_set() and len(asked) > 2
+
+    clock.until(holds)
+    assert clock.now() == 100
+
+
+def test_time_passes_by_itself(clock):
+    sleeper = Sleeper(clock, 1, 2, 3)
+    with clock.flying():
+        sleeper.thread.join(PATIENCE)
+    assert sleeper.woke == [101, 103, 106]
+    idle = Sleeper(clock, *[1000.0] * 200)
+    with clock.flying():
+        assert eventually(lambda: len(idle.woke) == 86)
+        clock.settle()
+    assert clock.now() == 106 + 86000
+    clock.settle()
+    with clock.flying():
+        assert eventually(lambda: len(idle.woke) == 172)
 
 
 def test_it_goes_with_its_threads(clock):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from contract.stage import ended, is_alive
 from executors.cluster.facts import FACTS, GOOD, WAIT, Bench
 from executors.cluster.harm import FakeHarm
-from hand import PATIENCE
-from weft.errors import ArgumentError, ChoiceError
+from hand import PATIENCE, eventually
+from weft.errors import ArgumentError, ChoiceError, TimeLimitReached
+from weft.executors import ClusterExecutor
 from weft.executors.cluster.fake import FakeCluster, VirtualClock
 from weft.executors.cluster.fake.directives import read_script
 from weft.executors.cluster.system import Busy, Order, Phase, Refused
@@ -563,6 +565,53 @@ def test_somebody_who_waits_for_all_children_does_no_harm(b, cluster):
     cluster.wait_for(job, "FAILED")
 
 
+# Executors ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def executor(cluster, clock, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    executor = ClusterExecutor(cluster)
+    yield executor
+    cluster.close()  # so that all that is left ends
+    with clock.flying():
+        executor.shutdown()
+
+
+def hang(path):
+    Path(path).touch()
+    threading.Event().wait()
+
+
+def test_an_executor_lives_by_its_clock(executor, cluster, clock):
+    futures = [executor.submit(pow, number, 2) for number in range(3)]
+    clock.until(lambda: all(future.done() for future in futures))
+    assert [future.result() for future in futures] == [0, 1, 4]
+    assert cluster.calls["submit"] == 1
+
+
+def test_an_executor_sees_what_befalls_what_runs(executor, cluster, clock, tmp_path):
+    limited = executor.using(time=60).submit(hang, "limited")
+    ghost = executor.using(requeue=True, cpus=CPUS).submit(hang, "ghost")
+    clock.until(lambda: limited.running() and ghost.running())
+    assert eventually(lambda: Path("limited").exists() and Path("ghost").exists())
+    assert clock.now() < 60
+    cluster.node_down(cluster.node_of(ghost.job_id), ghosts=True)
+    clock.advance(60)
+    clock.until(limited.done)
+    assert isinstance(limited.exception(), TimeLimitReached)
+    cluster.hangs()
+    clock.until(lambda: ghost.state == "PENDING")
+    assert clock.now() > 300
+    clock.until(ghost.running)
+    assert cluster.states(ghost.job_id) == {0: "RUNNING"}
+
+
+def test_time_flies_for_what_waits_by_itself(executor, clock):
+    with clock.flying():
+        assert list(executor.map(abs, range(-3, 0))) == [3, 2, 1]
+
+
 # What it takes ------------------------------------------------------------------------------------------------
 
 
@@ -638,6 +687,21 @@ def test_a_cluster_that_nobody_holds_ends_all_that_runs(clock, tmp_path):
     thread.join(PATIENCE)
     assert not thread.is_alive()
     gate.close()
+
+
+def test_clusters_come_and_go_and_leave_nothing(tmp_path):
+    def cycle():
+        with FakeCluster() as cluster:
+            job = cluster.submit(script(tmp_path, "#!/bin/sh\n#SBATCH -o /dev/null\n"))
+            cluster.wait_for(job, "COMPLETED")
+            cluster.submit(script(tmp_path, "#!/bin/sh\n#SBATCH -o /dev/null\nsleep 1000\n"))
+
+    cycle()  # starts what all share
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(10):
+        cycle()
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert threading.active_count() <= threads
 
 
 PROGRAM = """

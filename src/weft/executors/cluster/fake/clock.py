@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from weft.errors import ChoiceError
 from weft.executors.cluster.system import Clock
 
 __all__ = ["VirtualClock"]
+
+AHEAD = 60.0  # seconds for which time goes on by itself while processes are at work
+FAR = 86400.0  # and while nothing happens
+BLINK = 0.02  # real seconds after which somebody looks again whether what is waited for holds
 
 
 class VirtualClock(Clock):
@@ -21,8 +27,10 @@ class VirtualClock(Clock):
         clock = VirtualClock()
         with FakeCluster(clock=clock) as cluster:
             ...
-            clock.advance(60)         # a minute passes, whatever runs
-            clock.until(future.done)  # time passes as it is needed, and stands still while a process is at work
+            clock.until(future.running)  # time passes as it is needed, and not while a process is at work
+            clock.advance(60)            # a minute passes, whatever runs
+            with clock.flying():         # time passes by itself, for what waits by itself
+                future.result()
 
     Whoever waits by this clock (the threads of a `FakeCluster`, of a `ClusterExecutor`) wakes up when it is notified or
     when this time has come. Processes are real: they take no time of this clock, and know nothing of it.
@@ -44,7 +52,9 @@ class VirtualClock(Clock):
         self._changes = 0
         self._sleepers: set[_Sleeper] = set()
         self._awake: set[threading.Thread] = set()  # of the threads that wait by this clock, those that do not now
-        self._occupied = 0
+        self._hosts: set[threading.Thread] = set()  # those that wait for what is to befall processes
+        self._occupied = 0  # so many processes are at work
+        self._stirred = start  # when something has happened last
         self._here = threading.local()
 
     def now(self) -> float:
@@ -101,33 +111,67 @@ class VirtualClock(Clock):
                     self._now = max(self._now, end)
                     return
 
-    def until(self, holds: Callable[[], object], *, most: float = 1e7) -> None:
+    def until(self, holds: Callable[[], object], *, most: float = FAR) -> None:
         """Let time pass until this holds.
 
-        It goes from one moment that somebody waits for to the next, and stands still while a thread or a process of a
-        fake cluster is at work; processes that are known to hang do not count, see `FakeCluster.hangs`.
+        It goes from one moment that somebody waits for to the next, whenever all sleep. As long as a process of a fake
+        cluster is at work, this ends a minute after one has begun or ended last, so that others can look and see; and
+        it never comes to what the cluster itself waits for, such as a time limit. Processes that are known to hang do
+        not count, see `FakeCluster.hangs`.
 
         Args:
-            holds: asked whenever all sleep.
+            holds: asked whenever all sleep, and now and then.
             most: seconds.
 
         Raises:
             TimeoutError: it does not hold within that time; or a process hangs; or everybody sleeps for ever.
         """
         end = self._now + most
+        deadline = math.inf
         while True:
             self.settle()
             changes = self._changes  # before it is asked: what changes meanwhile is to be asked about again
             if holds():
                 return
             with self._changed:
-                if changes != self._changes or (not self._occupied and self._step(end)):
+                if changes != self._changes or self._step(self._bound(end)):
+                    deadline = math.inf
                     continue
                 if not self._occupied and self._next() < math.inf:
                     raise TimeoutError(f"it does not hold after {most:g} seconds of the virtual clock")
-                # Somebody may be about to come who has never waited by this clock so far.
-                if not self._changes_after(changes):
+                # A process is to end; or somebody is about to come who has never waited by this clock so far; or it
+                # comes to hold by something that this clock knows nothing of, such as the end of a thread.
+                now = time.monotonic()
+                deadline = min(deadline, now + self._patience)
+                if not self._changes_after(changes, BLINK) and now >= deadline:
                     raise TimeoutError(self._stuck())
+
+    @contextmanager
+    def flying(self) -> Iterator[None]:
+        """Time passes by itself meanwhile, as in `until`: for code that waits by itself, such as ``future.result()``.
+
+        It ends a day after something has happened last: a submission, a fault, the start or end of a process.
+        """
+        over = threading.Event()
+        owner = threading.current_thread()
+        thread = threading.Thread(target=self._fly, args=(over, owner), name="weft-clock", daemon=True)
+        self.stir()
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.stir()
+            thread.join()
+
+    def _fly(self, over: threading.Event, owner: threading.Thread) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: over.is_set() or not self._awake - {owner})
+                if over.is_set():
+                    return
+                if not self._step(self._bound(self._stirred + FAR)):
+                    self._changes_after(self._changes, None)
 
     def settle(self) -> None:
         """Return when all threads that wait by this clock sleep, and nobody has woken one of them yet.
@@ -141,25 +185,38 @@ class VirtualClock(Clock):
 
     # For those who have threads and processes -----------------------------------------------------------------
 
-    def attend(self, thread: threading.Thread) -> None:
-        """This thread is about to wait by this clock for the first time: until then it is awake."""
+    def attend(self, thread: threading.Thread, *, host: bool = False) -> None:
+        """This thread is about to wait by this clock for the first time: until then it is awake.
+
+        Args:
+            thread: that one.
+            host: it waits for what is to befall processes.
+        """
         with self._changed:
             self._awake.add(thread)
+            if host:
+                self._hosts.add(thread)
 
     def leave(self) -> None:
         """This thread waits by this clock no more. A thread that has done so is over with it when it ends."""
         self._left(threading.current_thread())
 
     def occupy(self) -> None:
-        """Something real begins, such as a process. Until `vacate()`, `until` lets no time pass."""
+        """A process begins."""
         with self._changed:
             self._occupied += 1
-            self._tell()
+            self.stir()
 
     def vacate(self) -> None:
-        """It is over."""
+        """It is over, or known to hang."""
         with self._changed:
             self._occupied -= 1
+            self.stir()
+
+    def stir(self) -> None:
+        """Something has happened that others may be interested in."""
+        with self._changed:
+            self._stirred = self._now
             self._tell()
 
     def __repr__(self) -> str:
@@ -171,9 +228,9 @@ class VirtualClock(Clock):
         self._changes += 1
         self._changed.notify_all()
 
-    def _changes_after(self, changes: int) -> bool:
-        """Wait for the next change; False: it does not come."""
-        return self._changed.wait_for(lambda: self._changes != changes, self._patience)
+    def _changes_after(self, changes: int, seconds: float | None) -> bool:
+        """Wait for the next change; False: it does not come within so many real seconds."""
+        return self._changed.wait_for(lambda: self._changes != changes, seconds)
 
     def _awake_others(self) -> list[threading.Thread]:
         me = threading.current_thread()
@@ -181,6 +238,13 @@ class VirtualClock(Clock):
 
     def _next(self) -> float:
         return min((sleeper.due for sleeper in self._sleepers), default=math.inf)
+
+    def _bound(self, end: float) -> float:
+        """Up to where time may go by itself."""
+        if not self._occupied:
+            return end
+        due = min((sleeper.due for sleeper in self._sleepers if sleeper.thread in self._hosts), default=math.inf)
+        return min(end, self._stirred + AHEAD, math.nextafter(due, -math.inf))
 
     def _step(self, end: float) -> bool:
         """On to the next moment that somebody waits for; False: there is none up to `end`."""
@@ -207,6 +271,7 @@ class VirtualClock(Clock):
         """It has ended."""
         with self._changed:
             self._awake.discard(thread)
+            self._hosts.discard(thread)
             self._tell()
 
     def _stuck(self) -> str:

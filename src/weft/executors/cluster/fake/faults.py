@@ -86,13 +86,13 @@ class Faults:
         """
         with self._site.lock:
             self._site.away_until = math.inf if seconds is None else self._site.clock.now() + seconds
-            self._site.changed.notify_all()
+            self._site.tell()
 
     def start_controller(self) -> None:
         """It is there again."""
         with self._site.lock:
             self._site.away_until = -math.inf
-            self._site.changed.notify_all()
+            self._site.tell()
 
     def burn(self, count: int = 1) -> None:
         """So many ids are left out, as by submissions that were refused."""
@@ -131,7 +131,7 @@ class Faults:
         with self._site.lock:
             for element in self._elements(job, place):
                 element.held = ""
-            self._site.changed.notify_all()
+            self._site.tell()
 
     def cancel_by_other(self, job: str, place: int | None = None) -> None:
         """Somebody else cancels them."""
@@ -236,13 +236,13 @@ class Faults:
                 node.go_silent(self._site.clock.now() + self._site.rules.node_timeout)
             else:
                 self._site.lose(node, kill=True)
-            self._site.changed.notify_all()
+            self._site.tell()
 
     def node_up(self, name: str) -> None:
         """It is there again."""
         with self._site.lock:
             self._node(name).come_up()
-            self._site.changed.notify_all()
+            self._site.tell()
 
     def partition_down(self, name: str) -> None:
         """Nothing of this partition is started."""
@@ -253,7 +253,7 @@ class Faults:
         """It is again."""
         with self._site.lock:
             self._site.queue.partitions_down.discard(name)
-            self._site.changed.notify_all()
+            self._site.tell()
 
     # ----------------------------------------------------------------------------------------------------------
 

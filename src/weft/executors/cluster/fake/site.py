@@ -70,9 +70,15 @@ class Site:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="weft-fake-cluster", daemon=True)
             if isinstance(self.clock, VirtualClock):
-                self.clock.attend(self._thread)
+                self.clock.attend(self._thread, host=True)
             self._thread.start()
+        self.tell()
+
+    def tell(self) -> None:
+        """Something has been changed from outside."""
         self.changed.notify_all()
+        if isinstance(self.clock, VirtualClock):
+            self.clock.stir()
 
     def could_run(self, wants: Wants) -> bool:
         """Whether there is a node for it, when nothing else runs."""
@@ -84,7 +90,7 @@ class Site:
         """Have it end, wherever it stands; `by_name`: it was meant alone, and not its array as a whole."""
         if element.state == "PENDING":
             self.queue.cancel(element, self.clock.now(), by_name=by_name)
-            self.changed.notify_all()
+            self.tell()
         else:
             self.stop(element, Fate("CANCELLED"))
 
@@ -111,7 +117,7 @@ class Site:
                 attempt.signal(signal.SIGKILL)
             else:
                 attempt.end(self.clock.now() + self.rules.kill_wait)
-        self.changed.notify_all()
+        self.tell()
 
     def again(self) -> Fate:
         """What becomes of one that is run again."""
@@ -137,7 +143,7 @@ class Site:
             failed = Fate("NODE_FAIL", "NodeDown", (0, None))  # nobody there could tell how it ended
             again = self.queue.may_run_again(element.job)
             self._release(attempt, element, element.fate or (self.again() if again else failed))
-        self.changed.notify_all()
+        self.tell()
 
     def _words(self, element: Element, why: str) -> str:
         """What the log of one that is being ended says."""
