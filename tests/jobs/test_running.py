@@ -984,3 +984,19 @@ def test_a_cancelled_run_of_threads_is_left_at_once_and_is_in_use_until_they_end
     assert folder.is_live()
     gate.set()
     assert eventually(lambda: not folder.is_live())
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "local"])
+@pytest.mark.parametrize("status", ["success", "failure", "any"])
+def test_what_comes_after_an_array_that_failed_goes_by_that_though_it_has_a_postcondition(backend, status):
+    def bad(i):
+        raise ValueError("bad")
+
+    array = job(array=2)(bad).ensure(lambda: True)
+    after = job(name="after")(lambda: 1).after(array, status=status)
+    run = schedule(after, backend=backend, raise_on_failure=False, prune=False)
+    assert run.states[array] is State.FAILED
+    assert run.states[after] is (State.UNREACHABLE if status == "success" else State.SUCCEEDED)
+    with pytest.raises(WorkflowError) as caught:
+        run.wait()
+    assert [failure.element for failure in caught.value.exceptions] == [0, 1]

@@ -95,7 +95,7 @@ class Driver:
         role = unit.role
         if role == "call":
             start = self._call
-        elif role in ("before", "after"):
+        elif role == "before" or (role == "after" and unit.record is not None and unit.record.end().is_success):
             start = self._ask
         else:
             return self._join(unit)
@@ -141,10 +141,13 @@ class Driver:
         return self._records[job].known()
 
     def _join(self, unit: Unit) -> Future[Any]:
-        """What the end of all that it waits for makes of an array. A gate, and the end of all, are merely reached."""
+        """What the end of all that it waits for makes of an array. A gate, and the end of all, are merely reached.
+
+        Of an array that has not succeeded nobody asks what holds after it: it has failed, or was not reached, as it is.
+        """
         done: LightFuture[Any] = LightFuture()
         record = unit.record
-        if unit.role != "join" or record is None:
+        if unit.role not in ("join", "after") or record is None:
             done._conclude(None, None)
             return done
         end = record.end()
@@ -208,7 +211,7 @@ class Driver:
         record = unit.record
         if record is None or unit.role == "gate":
             return
-        if state is FAILED and unit.role != "join":
+        if state is FAILED and (unit.work is not None or unit.error is not None):  # else it is its elements that failed
             self._fail(unit, record, detail)
         if not state.is_end or self._weave.ends[record.job] is not task:  # type: ignore[index]
             return

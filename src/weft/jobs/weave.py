@@ -168,7 +168,7 @@ class Weave:
         ends = dict.fromkeys(elements.values(), "any") or (shared or self._joined(record, part, whole, data))
         end = self._submit(Unit(record, "join"), ends, name=record.name)
         if any(c.when == "after" and not c.per_element for c in job.conditions) and elements:
-            end = self._submit(Unit(record, "after"), {end: "success"}, name=record.name)
+            end = self._submit(Unit(record, "after"), {end: "any"}, name=record.name)
         self.ends[job] = end
 
     def _edges(self, part: Planned) -> tuple[dict[Any, str], dict[Job[..., Any], str]]:
