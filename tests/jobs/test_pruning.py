@@ -376,3 +376,16 @@ def test_pruning_changes_nothing_about_what_runs(drawn):
     assert {made for made, state in after.items() if state is RUNS} == {
         made for made, state in before.items() if state is RUNS
     }
+
+
+def test_a_plan_goes_by_the_order_of_declaration_as_far_as_the_graph_allows():
+    a, b, c, d = (make(name) for name in "abcd")
+    c.after(a)
+    d.after(b, c)
+    assert [part.job for part in Plan([d, b])] == [a, b, c, d]
+    a.after(d.detach(c))  # declared later than what comes after it
+    order = [part.job for part in Plan([c])]
+    assert order == [b, d, a, c]
+    late = make("late")
+    b.after(late)
+    assert [part.job for part in Plan([c])] == [late, b, d, a, c]

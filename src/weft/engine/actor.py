@@ -3,8 +3,8 @@
 What the messages work on belongs to that thread alone and needs no lock. The lock here, the door, stands only between
 those who bring something new and the end of the thread: whatever is accepted is dealt with.
 
-The thread holds the *hand* but while it sleeps. Then another thread may take it, and do for once what else would be a
-message: two threads that wake each other wait longer for that than most of what they do takes.
+The thread holds the *hand*, except while it sleeps. Then another thread may take it, and do for once what else would be
+a message: two threads that wake each other wait longer for that than most of what they do takes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ even asked whether it is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ AnyJob: TypeAlias = Job[..., Any]
 Places: TypeAlias = Sequence[int]  # of an array's elements; a job without an array has the place 0
 
 ALONE = range(1)
+NO_EDGES: Mapping[AnyJob, Edge] = {}  # one for all
 
 
 class Planned:
@@ -45,7 +46,7 @@ class Planned:
         self.job = job
         self.state = IDLE
         self.places: Places = ()
-        self.edges: dict[AnyJob, Edge] = {}
+        self.edges: Mapping[AnyJob, Edge] = NO_EDGES
         self.wait_for: str = job.wait_for
         self.why = ""
 
@@ -226,7 +227,7 @@ class Plan:
         over = [dep for dep in lost if part.edges[dep].status == "any"]
         if part.wait_for == "any":
             if over:
-                part.edges = {}
+                part.edges = NO_EDGES
                 return
             edges = {dep: edge for dep, edge in part.edges.items() if dep not in lost}
             if not edges:
@@ -262,7 +263,7 @@ class Plan:
         for job, part in self.parts.items():
             if part.state is WANTED and job not in wanted:
                 part.state = IDLE
-                part.places, part.edges = (), {}
+                part.places, part.edges = (), NO_EDGES
 
 
 def ordered(jobs: Iterable[AnyJob]) -> list[AnyJob]:

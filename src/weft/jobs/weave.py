@@ -92,6 +92,7 @@ class Weave:
         self._records = records
         self._places = places
         self._start = Marker(f"the start of {name}")
+        self._first = (self._start,)
         # Not all tasks one by one, which the engine would have to count for each of them.
         self._rest = Marker(f"the jobs of {name}")
         self._markers: list[Marker] = [self._start]
@@ -203,10 +204,12 @@ class Weave:
 
     def _submit(self, unit: Unit, deps: Any, *, name: str, job: Job[..., Any] | None = None) -> Task:
         edges, wait_for = deps if isinstance(deps, tuple) else (deps, "all")
+        statuses = set(edges.values())  # nearly always one: then the engine need not look at each edge
         task = self.scheduler.submit(
             (unit,),
-            dependencies=edges or {self._start: "any"},
+            dependencies=edges if len(statuses) > 1 else tuple(edges) or self._first,
             name=name,
+            condition=statuses.pop() if len(statuses) == 1 else "any",
             wait_for=wait_for,
             gates=self._claims(job) if self._gated and job is not None else None,
         )
