@@ -6,6 +6,7 @@ import pytest
 
 from weft.errors import ClosedError
 from weft.executors.cluster.book import Book, Pace
+from weft.executors.cluster.formats import EXIT_FAILED
 from weft.executors.cluster.future import ClusterFuture, Terms
 from weft.executors.cluster.group import Group
 from weft.executors.cluster.system import Clock, Phase, Seen
@@ -157,6 +158,22 @@ def test_a_refusal_for_now_puts_the_tasks_back_in_their_order_and_waits_longer_e
     assert pauses == sorted(set(pauses))
 
 
+def test_a_full_queue_is_asked_again_as_seldom_whatever_else_is_answered(book):
+    submitted(book, number=9, job="9")
+    accept(book, 3)
+    pauses = []
+    for number in range(4):
+        book.clock.time = book.submit_at(1000)
+        group = Group(SimpleNamespace(number=number), "name", book.cut(1000), TERMS, 1)
+        book.opened(group)
+        book.withdrawn(group, again=True)
+        book.busy(full=True)
+        book.looked(book.jobs(), [pending(None, job="9")], book.clock.now())
+        pauses.append(book.submit_at(1000) - book.clock.now())
+    assert pauses == sorted(set(pauses))
+    assert pauses[0] > 2
+
+
 # Ends
 
 
@@ -194,7 +211,7 @@ def test_one_that_has_died_is_told_from_its_exit_code_at_once(book):
     assert group.open == {0}
 
 
-@pytest.mark.parametrize("exitcode", [0, 3])
+@pytest.mark.parametrize("exitcode", [0, EXIT_FAILED])
 def test_one_whose_exit_code_promises_an_outcome_gets_time_for_it(book, exitcode):
     submitted(book)
     look(book)
@@ -263,6 +280,18 @@ def test_of_several_calls_in_a_job_that_died_all_that_lack_an_outcome_are_told(b
     (death,) = list_again(book)
     assert (death.place, death.tasks) == (1, tasks[4:])
     assert group.open == {0, 1, 2}
+
+
+def test_what_will_never_run_by_itself_has_died_and_leaves_the_queue(book):
+    group = submitted(book, 3)
+    tasks = group.open_tasks()
+    line = pending([1], reason="launch failed requeued held")
+    seen = [running([0]), line, pending([2])]
+    book.looked(book.jobs(), seen, book.clock.now(), [line])
+    assert (book.suspects(), list_again(book)) == ([], [])
+    (death,) = list_again(book)
+    assert (death.tasks, death.end, book.cancels()) == ([tasks[1]], line, {"7": [1]})
+    assert group.open == {0, 2}
 
 
 # What the batch system says

@@ -111,9 +111,9 @@ def test_what_has_ended_is_read_with_its_exit_code_or_signal():
 18|N/A|FAILED|4021|0|JobLaunchFailure
 """
     assert read_queue(text) == [
-        Seen("1", range(3, 7), ENDED, "CANCELLED", "JobArrayTaskLimit", exitcode=0),
+        Seen("1", range(3, 7), ENDED, "CANCELLED", "JobArrayTaskLimit"),
         Seen("18", None, ENDED, "FAILED", "JobLaunchFailure", signal=53),
-        Seen("1", [8, 9], ENDED, "CANCELLED", "JobArrayTaskLimit", exitcode=0),
+        Seen("1", [8, 9], ENDED, "CANCELLED", "JobArrayTaskLimit"),
         Seen("8", [4], ENDED, "CANCELLED", signal=15),
         Seen("8", [0], ENDED, "COMPLETED", exitcode=0),
         Seen("8", [1], ENDED, "FAILED", "NonZeroExitCode", exitcode=3),
@@ -207,13 +207,13 @@ def test_records_are_read():
 """
     assert read_records(text) == [
         Seen("3", None, ENDED, "FAILED", signal=9),
-        Seen("4", range(100), ENDED, "CANCELLED", exitcode=0),
+        Seen("4", range(100), ENDED, "CANCELLED"),
         Seen("7", None, ENDED, "OUT_OF_MEMORY"),
         Seen("1", [0], ENDED, "COMPLETED", exitcode=0),
         Seen("1", [1], ENDED, "FAILED", exitcode=3),
         Seen("1", [3], ENDED, "FAILED", signal=11),
-        Seen("1", [4], ENDED, "CANCELLED", exitcode=0),
-        Seen("1", [8], ENDED, "TIMEOUT", exitcode=0),
+        Seen("1", [4], ENDED, "CANCELLED"),
+        Seen("1", [8], ENDED, "TIMEOUT"),
     ]
 
 

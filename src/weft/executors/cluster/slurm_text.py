@@ -94,6 +94,8 @@ def _seen(job: str, state: str, reason: str, restarts: int, status: str) -> Seen
     phase = _phase(state)
     # Whoever runs has no status yet, and one that ran out of memory has a signal 125, which there is not.
     exitcode, signal = _status(status) if phase is Phase.ENDED and state != "OUT_OF_MEMORY" else (None, None)
+    if exitcode == 0 and state != "COMPLETED":  # of one that did not come to its end, such as NODE_FAIL
+        exitcode = None
     return Seen(job, None, phase, state, "" if reason in NOTHING else reason, restarts, exitcode, signal)
 
 

@@ -65,7 +65,7 @@ class Seen(NamedTuple):
     state: str  #: In the system's own word, such as ``"PENDING"``, ``"TIMEOUT"``.
     reason: str = ""  #: Why, in its own words.
     restarts: int = 0  #: How often it was run again by the system.
-    exitcode: int | None = None  #: Of one that ended.
+    exitcode: int | None = None  #: Of one that ended by itself; 0 only where all is said to be well.
     signal: int | None = None  #: The number of the one that ended it.
 
 

@@ -227,6 +227,8 @@ def gathered(told: Iterable[tuple[Element, Phase, str, str]]) -> list[Seen]:
     for element, phase, state, reason in told:
         job = element.job
         end = (element.exitcode, element.signal) if phase is Phase.ENDED else (None, None)
+        if end[0] == 0 and state != "COMPLETED":
+            end = (None, end[1])
         key = (job.id, state, reason, element.restarts, element.nameless, *end)
         if key not in alike:
             seen = Seen(job.id, None, phase, state, reason, element.restarts, *end)
