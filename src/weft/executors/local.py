@@ -7,7 +7,7 @@ import os
 import sys
 import time as clock
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import chain
@@ -15,6 +15,7 @@ from pickle import dumps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
+from weft.engine.living import Living
 from weft.errors import ArgumentError, ChoiceError, WeftError
 from weft.executors.batch import SMALL, packed_value
 from weft.executors.launch import KEEPER, STARTS, Start
@@ -121,7 +122,7 @@ class LocalExecutor(Executor):
         self._pool = Pool(machine, options, self.name)
         self._supervisor = Supervisor(self._pool)
         self._whole: LocalExecutor | None = None  # of a view: the executor itself, which must not be collected
-        _look_after(self._supervisor)
+        _living.add(self._supervisor)
         finalizer = weakref.finalize(self, _let_go, self._supervisor, self.name)
         finalizer.atexit = False
 
@@ -377,21 +378,6 @@ def _results(sweep: Sweep[T], deadline: float | None, pool: Pool, keep: LocalExe
 
 # What becomes of executors that nobody shut down -------------------------------------------------------------
 
-_living: weakref.WeakSet[Supervisor] = weakref.WeakSet()
-
-
-_hooked = False
-
-
-def _look_after(supervisor: Supervisor) -> None:
-    global _hooked
-    _living.add(supervisor)
-    if not _hooked:
-        from weft.engine.exit import end_before_exit
-
-        _hooked = True
-        end_before_exit(_end_all)
-
 
 def _let_go(supervisor: Supervisor, name: str) -> None:
     supervisor.pool.close(f"cannot submit: {name} is no more")
@@ -401,23 +387,16 @@ def _let_go(supervisor: Supervisor, name: str) -> None:
         supervisor.close()
 
 
-def _end_all() -> None:
+def _end_all(supervisors: Sequence[Supervisor], interrupted: bool) -> None:
     """At exit: what was submitted still runs, as with the standard library's executors; not after a Ctrl-C."""
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    for supervisor in list(_living):
+    for supervisor in supervisors:
         if interrupted:
             supervisor.abort()
         supervisor.pool.close("cannot submit: the interpreter is about to end")
         if supervisor.thread is not None:
             supervisor.wake()
-    for supervisor in list(_living):
+    for supervisor in supervisors:
         supervisor.join()
 
 
-def _forget_in_child() -> None:
-    for supervisor in list(_living):
-        supervisor.forget()
-    _living.clear()
-
-
-os.register_at_fork(after_in_child=_forget_in_child)
+_living: Living[Supervisor] = Living(_end_all, lambda supervisor: supervisor.forget())

@@ -8,19 +8,17 @@ long one; then it lends a hand. Long calls are run side by side, a millisecond l
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures._base import PENDING
 from contextvars import Context, copy_context
 from time import perf_counter
 from typing import Any
 
 from weft.engine.complain import complain
-from weft.engine.exit import end_before_exit
 from weft.engine.light import LOCK, LightFuture
+from weft.engine.living import Living
 from weft.errors import ClosedError
 
 __all__ = ["ThreadPool"]
@@ -112,7 +110,7 @@ class ThreadPool:
         self._dropped: list[Work] = []  # to be cancelled
         self._left = 0  # threads that have not ended
         self._idle: Callable[[], object] | None = None  # to be called when none is left
-        _pools.add(self)
+        _living.add(self)
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...]) -> Work:
         """Have ``call(*args)`` run in a copy of this context. Raises ClosedError after `shutdown`."""
@@ -272,23 +270,16 @@ class ThreadPool:
                 return
 
 
-_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
-
-
-def _end_all() -> None:
-    for pool in list(_pools):
+def _end_all(pools: Sequence[ThreadPool], _: bool) -> None:
+    for pool in pools:
         pool.shutdown(wait=True, cancel_futures=False)
 
 
-end_before_exit(_end_all)
+def _forget(pool: ThreadPool) -> None:
+    pool._lock = threading.Lock()
+    pool._queue.clear()
+    pool._closed = True
+    pool._idle = None
 
 
-def _forget_in_child() -> None:
-    for pool in list(_pools):
-        pool._lock = threading.Lock()
-        pool._queue.clear()
-        pool._closed = True
-        pool._idle = None
-
-
-os.register_at_fork(after_in_child=_forget_in_child)
+_living: Living[ThreadPool] = Living(_end_all, _forget)

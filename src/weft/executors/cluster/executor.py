@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from pickle import dumps
 from types import TracebackType
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar
 
+from weft.engine.living import Living
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.adopt import adopt
 from weft.executors.cluster.book import Book, Pace
@@ -80,7 +81,7 @@ class ClusterExecutor(Executor):
         self._check(self._options)
         self._core = _Core(system, _directory(own["directory"], self.name), own)
         self._whole: ClusterExecutor | None = None
-        _look_after(self._core)
+        _living.add(self._core)
         finalizer = weakref.finalize(self, _let_go, self._core)
         finalizer.atexit = False
 
@@ -360,32 +361,18 @@ def _directory(given: Any, name: str) -> Path:
 
 # What becomes of executors that nobody shut down -------------------------------------------------------------
 
-_living: weakref.WeakSet[_Core] = weakref.WeakSet()
-_hooked = False
-
-
-def _look_after(core: _Core) -> None:
-    global _hooked
-    _living.add(core)
-    if not _hooked:
-        from weft.engine.exit import end_before_exit
-
-        _hooked = True
-        end_before_exit(_end_all)
-
 
 def _let_go(core: _Core) -> None:
     core.book.close("cannot submit: the executor is no more")
 
 
-def _end_all() -> None:
+def _end_all(cores: Sequence[_Core], interrupted: bool) -> None:
     """At exit: what was submitted is waited for, as in the standard library, or left; or cancelled, after a Ctrl-C."""
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    for core in list(_living):
+    for core in cores:
         core.book.close("cannot submit: the interpreter is about to end")
         if interrupted or core.on_exit == "leave":
             core.interrupt()
-    for core in list(_living):
+    for core in cores:
         try:
             core.join()
         except KeyboardInterrupt:
@@ -393,10 +380,4 @@ def _end_all() -> None:
             core.join()
 
 
-def _forget_in_child() -> None:
-    for core in list(_living):
-        core.forget()
-    _living.clear()
-
-
-os.register_at_fork(after_in_child=_forget_in_child)
+_living: Living[_Core] = Living(_end_all, lambda core: core.forget())
