@@ -177,6 +177,7 @@ def parsl() -> Open:
             init_blocks=1,
             max_blocks=1,
             cores_per_node=WORKERS,
+            mem_per_node=1,  # GB; its processes are more than the default lets a cpu have
             exclusive=False,
             walltime=WALL_TIME,
             launcher=SingleNodeLauncher(),
