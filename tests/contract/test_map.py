@@ -52,10 +52,10 @@ def test_a_chunksize_below_one_is_refused(executor, chunksize):
         executor.map(same, [1], chunksize=chunksize)
 
 
-def test_many_results_come_in_order(executor, stage):
-    ledger = stage.ledger()
-    assert list(executor.map(note, [ledger] * 1000, range(1000))) == list(range(1000))
-    assert sorted(map(int, ledger.lines())) == list(range(1000))
+def test_many_results_come_in_order(candidate, executor, stage):
+    ledger, many = stage.ledger(), candidate.many(1000)
+    assert list(executor.map(note, [ledger] * many, range(many))) == list(range(many))
+    assert sorted(map(int, ledger.lines())) == list(range(many))
 
 
 # Time
