@@ -94,10 +94,14 @@ class Candidate:
         for lack in missing:
             if not lack.tried:
                 return [pytest.mark.skip(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}")]
-        return [pytest.mark.slow] * self.slow + [pytest.mark.cluster] * bool(self.cluster) + [
-            pytest.mark.xfail(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}", strict=True)
-            for lack in missing
-        ]
+        return (
+            [pytest.mark.slow] * self.slow
+            + [pytest.mark.cluster] * bool(self.cluster)
+            + [
+                pytest.mark.xfail(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}", strict=True)
+                for lack in missing
+            ]
+        )
 
 
 def known(promise: str) -> str:

@@ -41,8 +41,9 @@ def test_map_is_its_own_iterator(executor):
 
 
 @pytest.mark.parametrize("chunksize", [1, 3, 7, 1000])
-def test_results_are_the_same_in_chunks(executor, chunksize):
-    assert list(executor.map(add, range(50), range(50), chunksize=chunksize)) == list(range(0, 100, 2))
+def test_results_are_the_same_in_chunks(candidate, executor, chunksize):
+    many = candidate.many(50)
+    assert list(executor.map(add, range(many), range(many), chunksize=chunksize)) == list(range(0, 2 * many, 2))
 
 
 @needs("checks chunksize")

@@ -489,22 +489,22 @@ def test_every_future_ends_when_a_worker_dies_during_shutdown(candidate, stage):
 
 @needs("ends")
 @pytest.mark.parametrize("payload", [lock, make_not_there, NotThere(), threading.Lock()], ids="abcd")
-def test_every_future_ends_when_something_does_not_travel(stage, payload):
-    executor = stage.executor()
-    futures = [executor.submit(add, number) for number in range(50)]
+def test_every_future_ends_when_something_does_not_travel(candidate, stage, payload):
+    executor, many = stage.executor(), candidate.many(50)
+    futures = [executor.submit(add, number) for number in range(many)]
     try:
         futures.append(executor.submit(payload) if callable(payload) else executor.submit(take, payload))
-        futures += [executor.submit(add, number) for number in range(50)]
+        futures += [executor.submit(add, number) for number in range(many)]
     except Exception:
         pass  # said so in submit, or broke: the ones before it have to end all the same
     assert wait(futures, PATIENCE).not_done == set()
 
 
 @needs("ends")
-def test_every_future_ends_when_a_worker_dies_with_a_large_result_half_sent(stage):
+def test_every_future_ends_when_a_worker_dies_with_a_large_result_half_sent(candidate, stage):
     executor = stage.executor()
     futures = [executor.submit(leave_with_a_large_result) for _ in range(2)]
-    futures += [executor.submit(add, number) for number in range(50)]
+    futures += [executor.submit(add, number) for number in range(candidate.many(50))]
     assert wait(futures, PATIENCE).not_done == set()
 
 

@@ -43,21 +43,21 @@ def test_an_executor_that_did_nothing_is_shut_down(stage):
         executor.submit(add, 1)
 
 
-def test_with_gives_the_executor_and_waits_for_everything(stage):
-    made = stage.unkept_executor()
+def test_with_gives_the_executor_and_waits_for_everything(candidate, stage):
+    made, many = stage.unkept_executor(), candidate.many(50)
     with made as executor:
         assert executor is made
-        futures = [executor.submit(same, number) for number in range(50)]
+        futures = [executor.submit(same, number) for number in range(many)]
     assert all(future.done() for future in futures)
-    assert [future.result(0) for future in futures] == list(range(50))
+    assert [future.result(0) for future in futures] == list(range(many))
 
 
-def test_an_exception_comes_out_of_with_after_everything_is_done(stage):
-    futures = []
+def test_an_exception_comes_out_of_with_after_everything_is_done(candidate, stage):
+    futures, many = [], candidate.many(50)
     with pytest.raises(LookupError, match="of the block"), stage.unkept_executor() as executor:
-        futures += [executor.submit(same, number) for number in range(50)]
+        futures += [executor.submit(same, number) for number in range(many)]
         raise LookupError("of the block")
-    assert [future.result(0) for future in futures] == list(range(50))
+    assert [future.result(0) for future in futures] == list(range(many))
 
 
 def test_shutdown_waits_for_what_runs_and_what_waits(stage):

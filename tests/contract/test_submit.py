@@ -329,10 +329,13 @@ def test_the_cause_shows_the_traceback_of_the_worker(executor):
     assert "ValueError: because" in text
 
 
-def test_a_failed_task_fails_alone(executor):
-    futures = [executor.submit(complain_about, number, 13) for number in range(50)]
-    assert isinstance(futures[13].exception(PATIENCE), ValueError)
-    assert [future.result(PATIENCE) for future in futures if future is not futures[13]] == [*range(13), *range(14, 50)]
+def test_a_failed_task_fails_alone(candidate, executor):
+    many = candidate.many(50)
+    bad = many // 3
+    futures = [executor.submit(complain_about, number, bad) for number in range(many)]
+    assert isinstance(futures[bad].exception(PATIENCE), ValueError)
+    good = [*range(bad), *range(bad + 1, many)]
+    assert [futures[number].result(PATIENCE) for number in good] == good
 
 
 # Many
