@@ -15,6 +15,7 @@ import pytest
 
 from cluster.daemons import TOOL, Slurm
 from cluster.ordinary import Ordinary
+from contract.executors import CPUS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -77,6 +78,12 @@ def slurm_programs():
 def slurm_cluster(slurm_programs):
     """A Slurm of four nodes, without accounting."""
     yield from _cluster()
+
+
+@pytest.fixture(scope="session")
+def slurm_of_one_node(slurm_programs):
+    """A Slurm on which a few tasks take all there is."""
+    yield from _cluster("--nodes", 1, "--cpus", CPUS)
 
 
 @pytest.fixture(scope="session")

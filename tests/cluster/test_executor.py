@@ -362,7 +362,7 @@ def test_a_process_that_exits_without_a_word_is_told(slurm, make, code):
     future = ex.submit(os._exit, code)
     with pytest.raises(JobDied) as caught:
         future.result(PATIENCE)
-    assert caught.value.exitcode == (code or 1)
+    assert caught.value.exitcode == code
 
 
 def test_a_death_tells_the_end_of_the_log(make):

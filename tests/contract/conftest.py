@@ -29,14 +29,30 @@ def pytest_collection_modifyitems(items):
             item.add_marker(ignored)
 
 
+@pytest.fixture(autouse=True)
+def _on_its_cluster(request):
+    if "candidate" in request.fixturenames:
+        request.getfixturevalue("place")
+
+
 @pytest.fixture(scope="module")
-def shared(candidate):
+def place(candidate, request):
+    """The cluster of an executor, which commands in this process talk to."""
+    with pytest.MonkeyPatch.context() as patch:
+        if candidate.cluster:
+            for name, value in request.getfixturevalue(candidate.cluster).environ.items():
+                patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared(candidate, place):
     with candidate.make(2) as executor:
         yield executor
 
 
 @pytest.fixture
-def stage(candidate, tmp_path):
+def stage(candidate, place, tmp_path):
     with Stage(candidate.make, tmp_path) as stage:
         yield stage
 

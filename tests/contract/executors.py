@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
+CPUS = 6  # of a cluster under contract
+
 PROMISES = {
+    "workers": "max_workers processes run the tasks, each one after the other",
     "initializer": "each worker begins by calling the initializer; when that fails, nothing waits for ever",
     "renews workers": "max_tasks_per_worker: a worker is replaced after so many tasks",
     "running goes on": "cancel() leaves a running task alone and says so",
@@ -72,6 +76,12 @@ class Candidate:
     death: str = "WorkerDied"
     slow: bool = False  # left out by `make unit`
     prompt: float = 0.5  # seconds in which a small task is done, if a worker is there
+    dear: int = 1  # a task costs so many times what it costs in a pool
+    cluster: str = ""  # the fixture of the cluster on which it runs
+
+    def many(self, number: int) -> int:
+        """As many tasks as a test can afford that would like to have so many."""
+        return max(min(number, 10), number // self.dear)
 
     def missing(self, promises: Iterable[str]) -> list[Not]:
         return [lack for lack in sorted(self.lacks, key=lambda lack: lack.promise) if lack.promise in promises]
@@ -84,10 +94,14 @@ class Candidate:
         for lack in missing:
             if not lack.tried:
                 return [pytest.mark.skip(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}")]
-        return [pytest.mark.slow] * self.slow + [
-            pytest.mark.xfail(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}", strict=True)
-            for lack in missing
-        ]
+        return (
+            [pytest.mark.slow] * self.slow
+            + [pytest.mark.cluster] * bool(self.cluster)
+            + [
+                pytest.mark.xfail(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}", strict=True)
+                for lack in missing
+            ]
+        )
 
 
 def known(promise: str) -> str:
@@ -114,6 +128,27 @@ def weft_executor(name: str, **fixed: Any) -> Callable[..., Executor]:
         return getattr(importlib.import_module("weft.executors"), name)(max_workers, **fixed, **options)
 
     return make
+
+
+def fake_cluster(max_workers: int, **options: Any) -> Executor:
+    """A cluster of one node with as many cpus as there are to be workers; folder and cluster go with the executor."""
+    from shutil import rmtree
+    from tempfile import mkdtemp
+    from weakref import finalize
+
+    from weft.executors import ClusterExecutor, FakeCluster
+
+    folder = mkdtemp(prefix="weft-contract-")
+    system = FakeCluster(nodes=1, cpus=max_workers)
+    finalize(system, rmtree, folder, ignore_errors=True)
+    return ClusterExecutor(system, poll_interval=0.1, directory=os.path.join(folder, "x"), **options)
+
+
+def slurm(max_workers: int, **options: Any) -> Executor:
+    """On a Slurm with CPUS cpus, of which each task takes its part."""
+    from weft import SlurmExecutor
+
+    return SlurmExecutor(cpus=CPUS // max_workers, poll_interval=0.2, **options)
 
 
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
@@ -149,6 +184,12 @@ THREADS = STDLIB | {
     Not("orphans", "leaves the children of its tasks", tried=False),
 }
 
+CLUSTER = nots("each task, or each few tasks, are a process of their own", "initializer", "renews workers", tried=False)
+CLUSTER |= nots("nodes run its tasks; how many at a time is theirs to say", "workers", tried=False)
+CLUSTER |= nots("cancel() is for what runs, too", "running goes on", tried=False)
+CLUSTER |= nots("a client that dies leaves its jobs to whoever attaches to them", "orphans", tried=False)
+CLUSTER |= nots("what it prints is in future.stdout, and in its log", "output", tried=False)
+
 CANDIDATES = [
     Candidate("threads", ThreadPoolExecutor, frozenset(THREADS)),
     Candidate("processes-fork", process_pool("fork"), frozenset(PROCESS_POOL), slow=True),
@@ -159,6 +200,10 @@ CANDIDATES = [
         slow=True,
     ),
     Candidate("local-forkserver", weft_executor("LocalExecutor", start="forkserver")),
+    Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True, prompt=10, dear=10),
+    Candidate(
+        "slurm", slurm, frozenset(CLUSTER), death="JobDied", slow=True, prompt=20, dear=50, cluster="slurm_of_one_node"
+    ),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(
         "local-fork",

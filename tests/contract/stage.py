@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def threads() -> set[threading.Thread]:
+    """Those of this process, but for that of a cluster in memory, which is no executor's."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("weft-fake-")}
+
+
 class Gate:
     """A place where tasks wait: each tells the test that it has come and goes on when the test lets it through.
 

@@ -41,8 +41,9 @@ def test_map_is_its_own_iterator(executor):
 
 
 @pytest.mark.parametrize("chunksize", [1, 3, 7, 1000])
-def test_results_are_the_same_in_chunks(executor, chunksize):
-    assert list(executor.map(add, range(50), range(50), chunksize=chunksize)) == list(range(0, 100, 2))
+def test_results_are_the_same_in_chunks(candidate, executor, chunksize):
+    many = candidate.many(50)
+    assert list(executor.map(add, range(many), range(many), chunksize=chunksize)) == list(range(0, 2 * many, 2))
 
 
 @needs("checks chunksize")
@@ -52,10 +53,10 @@ def test_a_chunksize_below_one_is_refused(executor, chunksize):
         executor.map(same, [1], chunksize=chunksize)
 
 
-def test_many_results_come_in_order(executor, stage):
-    ledger = stage.ledger()
-    assert list(executor.map(note, [ledger] * 1000, range(1000))) == list(range(1000))
-    assert sorted(map(int, ledger.lines())) == list(range(1000))
+def test_many_results_come_in_order(candidate, executor, stage):
+    ledger, many = stage.ledger(), candidate.many(1000)
+    assert list(executor.map(note, [ledger] * many, range(many))) == list(range(many))
+    assert sorted(map(int, ledger.lines())) == list(range(many))
 
 
 # Time

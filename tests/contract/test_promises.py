@@ -42,12 +42,13 @@ from weft import errors
 
 
 @pytest.fixture
-def neighbours(executor):
+def neighbours(candidate, executor):
     """Futures of tasks around the one under test, and of later ones; they must not notice anything."""
-    early = [executor.submit(add, number) for number in range(50)]
+    many = candidate.many(100)
+    early = [executor.submit(add, number) for number in range(many // 2)]
     yield
-    late = [executor.submit(add, number) for number in range(50, 100)]
-    assert [future.result(PATIENCE) for future in early + late] == list(range(1, 101))
+    late = [executor.submit(add, number) for number in range(many // 2, many)]
+    assert [future.result(PATIENCE) for future in early + late] == list(range(1, many + 1))
 
 
 # What travels
@@ -208,16 +209,16 @@ def test_a_worker_that_leaves_fails_the_task_it_ran_alone(candidate, executor, n
 
 
 @needs("crash")
-def test_tasks_beside_a_crash_run_exactly_once(stage, candidate):
-    executor, ledger = stage.executor(), stage.ledger()
+def test_tasks_beside_a_crash_run_exactly_once(candidate, stage):
+    executor, ledger, many = stage.executor(), stage.ledger(), candidate.many(200)
     bad, good = [], []
-    for number in range(200):
+    for number in range(many):
         good.append(executor.submit(note, ledger, number))
-        if number % 50 == 25:
+        if number % 50 == many // 8:
             bad.append(executor.submit(leave, 3))
-    assert [future.result(PATIENCE) for future in good] == list(range(200))
+    assert [future.result(PATIENCE) for future in good] == list(range(many))
     assert all(isinstance(future.exception(PATIENCE), getattr(errors, candidate.death)) for future in bad)
-    assert sorted(map(int, ledger.lines())) == list(range(200))
+    assert sorted(map(int, ledger.lines())) == list(range(many))
 
 
 @needs("crash")
@@ -258,11 +259,11 @@ def test_a_task_that_takes_too_long_ends_with_its_children(executor, stage, neig
 
 
 @needs("time")
-def test_a_time_limit_of_the_executor_holds_for_each_task(stage):
-    executor = stage.executor(time=0.5)
-    futures = [executor.submit(hang), *(executor.submit(add, number) for number in range(50))]
+def test_a_time_limit_of_the_executor_holds_for_each_task(candidate, stage):
+    executor, many = stage.executor(time=0.5), candidate.many(50)
+    futures = [executor.submit(hang), *(executor.submit(add, number) for number in range(many))]
     assert isinstance(futures[0].exception(PATIENCE), errors.TaskTimeout)
-    assert [future.result(PATIENCE) for future in futures[1:]] == list(range(1, 51))
+    assert [future.result(PATIENCE) for future in futures[1:]] == list(range(1, many + 1))
 
 
 @needs("time", "using")
@@ -404,7 +405,7 @@ def test_what_a_task_printed_before_it_failed_is_captured(stage):
     assert future.output == "before\n"
 
 
-@needs("using")
+@needs("using", "workers")
 def test_using_is_a_view_on_the_same_workers(stage):
     executor = stage.executor(1)
     view = executor.using(time=60)
@@ -454,18 +455,20 @@ def test_nothing_is_tried_again_unless_asked(executor, stage):
 
 
 @needs("ends")
-def test_every_future_ends_when_a_worker_dies_amidst_many(stage):
-    executor = stage.executor()
-    futures = [executor.submit(leave, 3) if number == 100 else executor.submit(add, number) for number in range(200)]
+def test_every_future_ends_when_a_worker_dies_amidst_many(candidate, stage):
+    executor, many = stage.executor(), candidate.many(200)
+    futures = [
+        executor.submit(leave, 3) if number == many // 2 else executor.submit(add, number) for number in range(many)
+    ]
     assert wait(futures, PATIENCE).not_done == set()
 
 
 @needs("ends")
-def test_every_future_ends_when_all_workers_are_killed_from_outside(stage):
+def test_every_future_ends_when_all_workers_are_killed_from_outside(candidate, stage):
     executor, gate = stage.executor(), stage.gate()
     running = [executor.submit(pid_and_wait, gate, ledger) for ledger in [stage.ledger(), stage.ledger()]]
     gate.arrived(2)
-    waiting = [executor.submit(add, number) for number in range(100)]
+    waiting = [executor.submit(add, number) for number in range(candidate.many(100))]
     for ledger in stage.folder.glob("ledger*"):
         with suppress(ProcessLookupError):  # a pool that one death breaks may have ended the other
             os.kill(int(ledger.read_text()), signal.SIGKILL)
@@ -474,9 +477,9 @@ def test_every_future_ends_when_all_workers_are_killed_from_outside(stage):
 
 
 @needs("ends")
-def test_every_future_ends_when_a_worker_dies_during_shutdown(stage):
+def test_every_future_ends_when_a_worker_dies_during_shutdown(candidate, stage):
     executor, gate = stage.unkept_executor(), stage.gate()
-    futures = [executor.submit(leave_at, gate), *(executor.submit(add, number) for number in range(100))]
+    futures = [executor.submit(leave_at, gate), *(executor.submit(add, n) for n in range(candidate.many(100)))]
     gate.arrived()
     executor.shutdown(wait=False)
     gate.open()
@@ -486,22 +489,22 @@ def test_every_future_ends_when_a_worker_dies_during_shutdown(stage):
 
 @needs("ends")
 @pytest.mark.parametrize("payload", [lock, make_not_there, NotThere(), threading.Lock()], ids="abcd")
-def test_every_future_ends_when_something_does_not_travel(stage, payload):
-    executor = stage.executor()
-    futures = [executor.submit(add, number) for number in range(50)]
+def test_every_future_ends_when_something_does_not_travel(candidate, stage, payload):
+    executor, many = stage.executor(), candidate.many(50)
+    futures = [executor.submit(add, number) for number in range(many)]
     try:
         futures.append(executor.submit(payload) if callable(payload) else executor.submit(take, payload))
-        futures += [executor.submit(add, number) for number in range(50)]
+        futures += [executor.submit(add, number) for number in range(many)]
     except Exception:
         pass  # said so in submit, or broke: the ones before it have to end all the same
     assert wait(futures, PATIENCE).not_done == set()
 
 
 @needs("ends")
-def test_every_future_ends_when_a_worker_dies_with_a_large_result_half_sent(stage):
+def test_every_future_ends_when_a_worker_dies_with_a_large_result_half_sent(candidate, stage):
     executor = stage.executor()
     futures = [executor.submit(leave_with_a_large_result) for _ in range(2)]
-    futures += [executor.submit(add, number) for number in range(50)]
+    futures += [executor.submit(add, number) for number in range(candidate.many(50))]
     assert wait(futures, PATIENCE).not_done == set()
 
 

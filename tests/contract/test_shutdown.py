@@ -9,7 +9,7 @@ import pytest
 from contract.executors import needs
 from contract.payloads import add, same, wait_at, wait_if, whoami
 from contract.scripts import run_script
-from contract.stage import eventually, worker_ended
+from contract.stage import eventually, threads, worker_ended
 from hand import PATIENCE
 
 
@@ -43,21 +43,21 @@ def test_an_executor_that_did_nothing_is_shut_down(stage):
         executor.submit(add, 1)
 
 
-def test_with_gives_the_executor_and_waits_for_everything(stage):
-    made = stage.unkept_executor()
+def test_with_gives_the_executor_and_waits_for_everything(candidate, stage):
+    made, many = stage.unkept_executor(), candidate.many(50)
     with made as executor:
         assert executor is made
-        futures = [executor.submit(same, number) for number in range(50)]
+        futures = [executor.submit(same, number) for number in range(many)]
     assert all(future.done() for future in futures)
-    assert [future.result(0) for future in futures] == list(range(50))
+    assert [future.result(0) for future in futures] == list(range(many))
 
 
-def test_an_exception_comes_out_of_with_after_everything_is_done(stage):
-    futures = []
+def test_an_exception_comes_out_of_with_after_everything_is_done(candidate, stage):
+    futures, many = [], candidate.many(50)
     with pytest.raises(LookupError, match="of the block"), stage.unkept_executor() as executor:
-        futures += [executor.submit(same, number) for number in range(50)]
+        futures += [executor.submit(same, number) for number in range(many)]
         raise LookupError("of the block")
-    assert [future.result(0) for future in futures] == list(range(50))
+    assert [future.result(0) for future in futures] == list(range(many))
 
 
 def test_shutdown_waits_for_what_runs_and_what_waits(stage):
@@ -151,14 +151,14 @@ def test_every_task_accepted_while_another_thread_shuts_down_ends(stage):
 
 
 def test_shutdown_leaves_no_thread_and_no_worker(stage):
-    before = set(threading.enumerate())
+    before = threads()
     executor, gate = stage.unkept_executor(), stage.gate()
     futures = [executor.submit(wait_at, gate) for _ in range(2)]
     workers = [executor.submit(whoami) for _ in range(10)]
     gate.open()
     wait(futures, PATIENCE)
     executor.shutdown()
-    assert set(threading.enumerate()) <= before
+    assert threads() <= before
     assert all(worker_ended(worker.result(0)) for worker in workers)
 
 
@@ -167,13 +167,13 @@ def test_shutdown_leaves_no_thread_and_no_worker(stage):
 
 @pytest.mark.parametrize("tasks", [0, 1, 20])
 def test_a_forgotten_executor_ends_its_workers(stage, tasks):
-    before = set(threading.enumerate())
+    before = threads()
     executor = stage.unkept_executor()
     workers = {executor.submit(whoami).result(PATIENCE) for _ in range(tasks)}
     del executor
     gc.collect()
     assert all(worker_ended(worker) for worker in workers)
-    assert eventually(lambda: set(threading.enumerate()) <= before)
+    assert eventually(lambda: threads() <= before)
 
 
 def test_a_forgotten_executor_does_what_it_accepted(stage):

@@ -156,11 +156,11 @@ def test_a_cancelled_future_never_runs_and_says_so(executor, stage):
 
 
 @needs("takes back")
-def test_whatever_has_not_started_can_be_cancelled(executor, stage):
+def test_whatever_has_not_started_can_be_cancelled(candidate, executor, stage):
     gate, ledger = stage.gate(), stage.ledger()
     blockers = [executor.submit(wait_at, gate) for _ in range(2)]
     gate.arrived(2)
-    waiting = [executor.submit(note, ledger) for _ in range(100)]
+    waiting = [executor.submit(note, ledger) for _ in range(candidate.many(100))]
     assert all(future.cancel() for future in waiting)
     gate.open()
     wait(blockers, PATIENCE)
@@ -168,24 +168,24 @@ def test_whatever_has_not_started_can_be_cancelled(executor, stage):
     assert ledger.lines() == []
 
 
-def test_the_others_go_on_when_some_are_cancelled(executor, stage):
-    gate, ledger = stage.gate(), stage.ledger()
+def test_the_others_go_on_when_some_are_cancelled(candidate, executor, stage):
+    gate, ledger, many = stage.gate(), stage.ledger(), candidate.many(200)
     blockers = [executor.submit(wait_at, gate) for _ in range(2)]
-    futures = [executor.submit(note, ledger, number) for number in range(200)]
-    cancelled = {number for number in range(0, 200, 3) if futures[number].cancel()}
+    futures = [executor.submit(note, ledger, number) for number in range(many)]
+    cancelled = {number for number in range(0, many, 3) if futures[number].cancel()}
     gate.open()
     wait(blockers + futures, PATIENCE)
-    assert {number for number in range(200) if futures[number].cancelled()} == cancelled
-    left = [number for number in range(200) if number not in cancelled]
+    assert {number for number in range(many) if futures[number].cancelled()} == cancelled
+    left = [number for number in range(many) if number not in cancelled]
     assert [futures[number].result(0) for number in left] == left
     assert sorted(map(int, ledger.lines())) == left
 
 
 @needs("fifo")
-def test_one_worker_starts_tasks_in_the_order_of_submission(stage):
-    executor, ledger = stage.executor(1), stage.ledger()
-    wait([executor.submit(note, ledger, number) for number in range(300)], PATIENCE)
-    assert ledger.lines() == [str(number) for number in range(300)]
+def test_one_worker_starts_tasks_in_the_order_of_submission(candidate, stage):
+    executor, ledger, many = stage.executor(1), stage.ledger(), candidate.many(300)
+    wait([executor.submit(note, ledger, number) for number in range(many)], PATIENCE)
+    assert ledger.lines() == [str(number) for number in range(many)]
 
 
 # Callbacks
@@ -329,27 +329,31 @@ def test_the_cause_shows_the_traceback_of_the_worker(executor):
     assert "ValueError: because" in text
 
 
-def test_a_failed_task_fails_alone(executor):
-    futures = [executor.submit(complain_about, number, 13) for number in range(50)]
-    assert isinstance(futures[13].exception(PATIENCE), ValueError)
-    assert [future.result(PATIENCE) for future in futures if future is not futures[13]] == [*range(13), *range(14, 50)]
+def test_a_failed_task_fails_alone(candidate, executor):
+    many = candidate.many(50)
+    bad = many // 3
+    futures = [executor.submit(complain_about, number, bad) for number in range(many)]
+    assert isinstance(futures[bad].exception(PATIENCE), ValueError)
+    good = [*range(bad), *range(bad + 1, many)]
+    assert [futures[number].result(PATIENCE) for number in good] == good
 
 
 # Many
 
 
-def test_each_of_many_tasks_runs_once_and_gets_its_own_result(executor, stage):
-    ledger = stage.ledger()
-    futures = [executor.submit(note, ledger, number) for number in range(1000)]
-    assert [future.result(PATIENCE) for future in futures] == list(range(1000))
-    assert sorted(map(int, ledger.lines())) == list(range(1000))
+def test_each_of_many_tasks_runs_once_and_gets_its_own_result(candidate, executor, stage):
+    ledger, many = stage.ledger(), candidate.many(1000)
+    futures = [executor.submit(note, ledger, number) for number in range(many)]
+    assert [future.result(PATIENCE) for future in futures] == list(range(many))
+    assert sorted(map(int, ledger.lines())) == list(range(many))
 
 
-def test_many_threads_may_submit(executor):
+def test_many_threads_may_submit(candidate, executor):
     results: dict[int, list] = {}
+    each = candidate.many(400) // 8
 
     def submit(start):
-        futures = [executor.submit(add, start, number) for number in range(50)]
+        futures = [executor.submit(add, start, number) for number in range(each)]
         results[start] = [future.result(PATIENCE) for future in futures]
 
     threads = [threading.Thread(target=submit, args=(start,)) for start in range(0, 8000, 1000)]
@@ -357,26 +361,27 @@ def test_many_threads_may_submit(executor):
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == {start: list(range(start, start + 50)) for start in range(0, 8000, 1000)}
+    assert results == {start: list(range(start, start + each)) for start in range(0, 8000, 1000)}
 
 
-def test_a_task_that_waits_holds_up_nobody_else(executor, stage):
-    gate = stage.gate()
+def test_a_task_that_waits_holds_up_nobody_else(candidate, executor, stage):
+    gate, many = stage.gate(), candidate.many(100)
     slow = executor.submit(wait_at, gate)
     gate.arrived()
-    assert [executor.submit(add, number).result(PATIENCE) for number in range(100)] == list(range(1, 101))
+    assert [executor.submit(add, number).result(PATIENCE) for number in range(many)] == list(range(1, many + 1))
     assert not slow.done()
     gate.open()
     slow.result(PATIENCE)
 
 
-def test_tasks_submitted_together_with_one_that_waits_get_done(executor, stage):
-    gate = stage.gate()
-    futures = [executor.submit(wait_if, number == 40, gate, number) for number in range(100)]
-    for number in [*range(40), *range(41, 100)]:
+def test_tasks_submitted_together_with_one_that_waits_get_done(candidate, executor, stage):
+    gate, many = stage.gate(), candidate.many(100)
+    slow = many // 2
+    futures = [executor.submit(wait_if, number == slow, gate, number) for number in range(many)]
+    for number in [*range(slow), *range(slow + 1, many)]:
         assert futures[number].result(PATIENCE) == number
     gate.open()
-    assert futures[40].result(PATIENCE) == 40
+    assert futures[slow].result(PATIENCE) == slow
 
 
 # Letting go

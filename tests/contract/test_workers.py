@@ -22,12 +22,14 @@ from contract.stage import eventually
 from hand import PATIENCE
 
 
+@needs("workers")
 @pytest.mark.parametrize("number", [0, -1])
 def test_at_least_one_worker_is_needed(candidate, number):
     with pytest.raises(ValueError, match="max_workers"):
         candidate.make(number)
 
 
+@needs("workers")
 def test_the_number_of_workers_has_a_default(stage):
     assert stage.executor(None).submit(add, 1).result(PATIENCE) == 2
 
@@ -54,14 +56,15 @@ def test_never_more_tasks_than_workers_run_side_by_side(stage):
     assert (running, highest) == (0, 2)
 
 
-def test_one_worker_does_one_thing_at_a_time(stage):
-    executor, ledger = stage.executor(1), stage.ledger()
-    wait([executor.submit(enter_and_leave, ledger, number) for number in range(200)], PATIENCE)
+def test_one_worker_does_one_thing_at_a_time(candidate, stage):
+    executor, ledger, many = stage.executor(1), stage.ledger(), candidate.many(200)
+    wait([executor.submit(enter_and_leave, ledger, number) for number in range(many)], PATIENCE)
     lines = ledger.lines()
     assert [line[1:] for line in lines[::2]] == [line[1:] for line in lines[1::2]]
-    assert len(lines) == 400
+    assert len(lines) == 2 * many
 
 
+@needs("workers")
 def test_workers_are_used_again(stage):
     executor = stage.executor(2)
     assert len({executor.submit(whoami).result(PATIENCE) for _ in range(30)}) <= 2

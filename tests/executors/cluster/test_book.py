@@ -1,9 +1,11 @@
 """What is decided, by a clock that only the test moves: no threads, no files, no commands."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 
+from hand import PATIENCE
 from weft.errors import ClosedError
 from weft.executors.cluster.book import Book, Pace
 from weft.executors.cluster.formats import EXIT_FAILED
@@ -104,6 +106,19 @@ def test_a_stream_is_submitted_ever_more_seldom(book):
     assert book.cut(1000)  # with what the stream has left; after a pause nothing waits
 
 
+def test_a_chain_each_link_of_which_waits_for_the_one_before_is_not_held_up(book):
+    began, links = book.clock.time, 50
+    for number in range(links):
+        accept(book)
+        book.clock.time = book.submit_at(1000)
+        group = Group(SimpleNamespace(number=number), f"name-{number}", book.cut(1000), TERMS, 1)
+        book.opened(group)
+        book.submitted(group, str(number))
+        book.clock.time += 0.05
+        assert book.took(group, 0, "0.0")
+    assert book.clock.time - began < links * 0.11
+
+
 def test_a_full_array_waits_for_nothing(book):
     accept(book, 25)
     assert (len(book.cut(10)), len(book.cut(10)), len(book.cut(10))) == (10, 10, 0)
@@ -125,6 +140,29 @@ def test_what_is_cancelled_before_is_left_out(book):
     assert tasks[1].cancel()
     book.clock.time += 1
     assert book.cut(1000) == [tasks[0], tasks[2]]
+
+
+def test_those_who_wait_for_the_end_are_told_when_what_was_left_is_cancelled(book):
+    (task,) = accept(book)
+    book.close("over")
+    told = threading.Event()
+
+    def wait():
+        with book.lock:
+            waits.set()
+            book.lock.wait_for(book.is_over)
+        told.set()
+
+    waits = threading.Event()
+    threading.Thread(target=wait, daemon=True).start()
+    book.lock.release()
+    waits.wait()
+    book.lock.acquire()
+    task.cancel()
+    assert book.cut(1000) == []
+    book.lock.release()
+    assert told.wait(PATIENCE)
+    book.lock.acquire()
 
 
 def test_after_the_end_nothing_is_accepted_and_the_rest_goes_at_once(book):

@@ -236,7 +236,7 @@ def test_a_killed_process_is_told_with_its_signal(cluster, make, gate):
 @pytest.mark.parametrize("code", [0, 3, 7])
 def test_a_process_that_exits_without_a_word_is_told_at_once(make, code):
     error = failure(make().submit(os._exit, code))
-    assert (type(error), error.exitcode) == (JobDied, code or 1)
+    assert (type(error), error.exitcode) == (JobDied, code)
 
 
 @pytest.mark.parametrize("by", ["cgroup", "polling"])
@@ -260,6 +260,20 @@ def test_a_job_that_cannot_be_launched_is_told_and_leaves_the_queue(cluster, mak
     future = make().submit(square, 2)
     assert "launch failed requeued held" in str(failure(future))
     assert eventually(lambda: not cluster.look([future.job_id]))
+
+
+def test_what_has_not_begun_is_submitted_again_unasked(cluster, make, caplog):
+    cluster.lose_script(2)
+    futures = [make().submit(square, number) for number in range(3)]
+    assert [future.result(PATIENCE) for future in futures] == [0, 1, 4]
+    assert sum("is submitted again" in message for message in caplog.messages) == 2
+
+
+def test_what_never_begins_is_told(cluster, make):
+    cluster.lose_script(100)
+    error = failure(make().submit(square, 2))
+    assert "could not be started on its node" in str(error)
+    assert cluster.calls["submit"] == 4
 
 
 def test_one_that_its_user_holds_is_waited_for(cluster, make, gate):

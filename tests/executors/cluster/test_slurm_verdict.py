@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.executors.cluster.formats import EXIT_EMPTY
 from weft.executors.cluster.slurm_text import ENDED, PENDING
 from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Phase, Seen
@@ -19,6 +20,7 @@ CGROUP = (
 )
 TIME = "slurmstepd-n3: error: *** JOB 17 ON n3 CANCELLED AT 2026-11-25T10:38:37 DUE TO TIME LIMIT ***\n"
 CANCEL = "slurmstepd-n2: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 ***\n"
+SPOOL = "slurmstepd-n4: error: execve(): /var/spool/slurmd/job00295/slurm_script: No such file or directory\n"
 PREEMPT = "slurmstepd: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 DUE TO PREEMPTION ***\n"
 
 
@@ -44,6 +46,7 @@ def ended(state, log="", reason="", **fields):
         ("infrastructure", "BOOT_FAIL", {}),
         ("infrastructure", "PREEMPTED", {}),
         ("infrastructure", "FAILED", {"signal": 53, "reason": "JobLaunchFailure"}),
+        ("unstarted", "FAILED", {"exitcode": 2, "log": SPOOL}),
         ("infrastructure", "CANCELLED", {"log": PREEMPT}),
         ("cancelled", "CANCELLED", {"signal": 15, "log": CANCEL}),
         ("cancelled", "CANCELLED", {"reason": "DependencyNeverSatisfied"}),
@@ -72,6 +75,7 @@ def test_how_it_died_is_told():
     assert ended("FAILED", POLLED, signal=9)[1] == "it used more memory than it had asked for, by its log (FAILED)"
     assert ended("FAILED", signal=11)[1].startswith("it was killed by SIGSEGV: C code used memory")
     assert ended("FAILED", exitcode=3)[1] == "it ended with exit code 3, and left no outcome (FAILED)"
+    assert "exit code 0, as if all were well" in ended("FAILED", exitcode=EXIT_EMPTY)[1]
     assert "as of a shell that does not find a command" in ended("FAILED", exitcode=127)[1]
     assert "exit code 137, or what it ran was killed by SIGKILL" in ended("FAILED", exitcode=137)[1]
     assert ended("CANCELLED")[1] == "it was cancelled (CANCELLED)"
@@ -106,5 +110,5 @@ def test_what_waits_is_not_held(reason):
 )
 def test_there_is_always_a_verdict(seen, log):
     fate, sentence = verdict(seen, log)
-    assert fate in ("memory", "timeout", "infrastructure", "cancelled", "died", "held")
+    assert fate in ("memory", "timeout", "infrastructure", "cancelled", "died", "held", "unstarted")
     assert sentence.startswith("it ")

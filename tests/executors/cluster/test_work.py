@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from contract.stage import ended as over
 from hand import PATIENCE
 from weft import on_terminate
 from weft.errors import StorageError, TamperedError, TaskError, TaskExited, TaskTimeout
@@ -181,6 +182,19 @@ def test_sigterm_calls_what_the_task_asked_for_unwinds_it_and_ends_the_process_b
     assert process.returncode == -signal.SIGTERM
     assert (tmp_path / "told").read_text() == "saved and tidied"
     assert Ended(group, 0, "").outcome() == "stopped"
+
+
+def start_and_hang(pids):
+    """A child that does not listen, with a child of its own; both have noted their pids when this goes on."""
+    script = f"trap '' TERM; sleep 1000 & echo $! $$ >'{pids}.part' && mv '{pids}.part' '{pids}'; wait; wait"
+    subprocess.run(["sh", "-c", script], check=False)
+
+
+def test_what_a_task_that_takes_too_long_has_started_ends_with_it(bench, tmp_path):
+    pids = tmp_path / "pids"
+    ended = bench.run((start_and_hang, str(pids)), (double, 21), seconds=1.0, each=2)
+    assert [type(ended.outcome()), ended.outcome("1.0")] == [TaskTimeout, 42]
+    assert all(over(int(pid)) for pid in pids.read_text().split())
 
 
 def test_a_task_that_takes_too_long_is_told_ends_and_says_so(bench, tmp_path):

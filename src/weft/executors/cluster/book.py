@@ -31,7 +31,8 @@ Task: TypeAlias = "ClusterFuture[Any]"
 QUIET = 0.01  # seconds without a new task after which what has come together is submitted
 GATHER = 0.5  # seconds after which it is in any case
 # Seconds between two submissions: the first while more keeps coming, and the last, after doubling each time. So ten
-# thousand tasks that come one by one, each slow to be made, are a few submissions, too.
+# thousand tasks that come one by one, each slow to be made, are a few submissions, too. But never longer than half the
+# time in which outcomes come: what comes one by one may also be a chain, each link of which waits for the one before.
 APART, FARTHEST = 0.1, 5.0
 LONGEST_PAUSE = 15.0  # seconds before somebody who does not answer is asked again
 TORN = 5.0  # seconds that an outcome which does not read gets to be whole
@@ -71,10 +72,12 @@ class Book:
         self._fresh: dict[Terms, deque[Task]] = {}
         self._fresh_since = self._fresh_last = 0.0
         self._cut_at, self._apart = -FARTHEST, 0.0
+        self._takes = FARTHEST * 2  # seconds from the last submission of which an outcome came to that outcome
         self._full_until = 0.0  # no submissions before
         self._away_until = 0.0  # no commands before
         self._away = self._full = 0  # how often in a row nobody answered; how often there was no room
         self._look_at = 0.0
+        self._looked = -1.0  # when the last look was begun that was answered
         self._look_every = pace.poll or pace.fastest
         self._list_at = 0.0
         self._list_every = 0.0
@@ -155,6 +158,7 @@ class Book:
                 streams = now - self._cut_at < 2 * max(self._apart, APART)
                 self._cut_at, self._apart = now, min(FARTHEST, 2 * self._apart) if streams and self._apart else APART
                 return tasks
+            self.lock.notify_all()  # nobody wants these any more, so all may be over
         return []
 
     def submit_at(self, most: int) -> float | None:
@@ -167,7 +171,8 @@ class Book:
         """When what has come together is worth a submission."""
         if self.closed or any(len(queue) >= most * terms.each for terms, queue in self._fresh.items()):
             return 0.0
-        return max(min(self._fresh_last + QUIET, self._fresh_since + GATHER), self._cut_at + self._apart)
+        apart = min(self._apart, max(APART, self._takes / 2))
+        return max(min(self._fresh_last + QUIET, self._fresh_since + GATHER), self._cut_at + apart)
 
     def _room(self) -> int:
         """How many more elements the user wants to have in the queue."""
@@ -202,10 +207,10 @@ class Book:
     def submitted(self, group: Group, job: str) -> None:
         """It has been made."""
         self.sending = None
-        group.job = job
+        now = self.clock.now()
+        group.job, group.since = job, now
         self._answered()
         self._full, self._full_until = 0, 0.0
-        now = self.clock.now()
         self._fresh_since = now  # what has come meanwhile has its own time
         self._look_every = self.pace.poll or self.pace.fastest
         self._look_at = min(self._look_at, now + self._look_every) if self._look_at > now else now + self._look_every
@@ -299,9 +304,23 @@ class Book:
         """When the next look is due."""
         return max(self._look_at, self._away_until) if self.jobs() else None
 
+    def look_now(self, patience: float) -> None:
+        """Have the batch system looked at once more; return when that is done, nobody answers, or after so long."""
+        with self.lock:
+            asked = self.clock.now()
+            until = asked + patience
+            self._look_at = min(self._look_at, asked)
+            self.lock.notify_all()
+            while self._looked < asked and self.jobs() and not (self._away or self.is_over()):
+                left = until - self.clock.now()
+                if left <= 0:
+                    return
+                self.clock.wait(self.lock, left)
+
     def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
         """The answer to a look that was begun at that time; what of it will never run by itself is `stuck`."""
         self._answered()
+        self._looked = asked_at
         by_job: dict[str, list[Seen]] = {job: [] for job in jobs}
         for one in seen:
             if one.job in by_job:
@@ -414,6 +433,7 @@ class Book:
             return None
         if group.each == 1:
             group.missing.pop(index, None)
+        self._takes = self.clock.now() - group.since
         return self._settle(group, index)
 
     def stopped(self, group: Group, name: str) -> None:

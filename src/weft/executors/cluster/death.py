@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import JobDied, OutOfMemory, TimeLimitReached
+from weft.executors.cluster.formats import EXIT_EMPTY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,12 +41,13 @@ def died(
         seconds: the time that it had asked for.
         log, tail: what it wrote, and the last lines of that.
     """
+    exitcode = None if end is None or end.signal else end.exitcode
     facts: dict[str, Any] = {
         "task": task,
         "job_id": job,
         "state": "" if end is None else end.state,
         "reason": "" if end is None else end.reason,
-        "exitcode": None if end is None or end.signal else end.exitcode,
+        "exitcode": 0 if exitcode == EXIT_EMPTY else exitcode,
         "signal": None if end is None else end.signal,
         "log": log,
         "stderr": tail,

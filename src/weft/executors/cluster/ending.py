@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from weft.executors.cluster.descendants import Processes
+
 __all__ = ["Ending", "Stopped", "TimeUp"]
 
 
@@ -21,6 +23,10 @@ class Stopped(BaseException):
 
 class TimeUp(BaseException):
     """The task has had its time."""
+
+    def __init__(self, started: Processes) -> None:
+        super().__init__()
+        self.started = started  #: What it had started by then. As it unwinds, parents may go before their children.
 
 
 class Ending:
@@ -39,6 +45,14 @@ class Ending:
             if self.stopped:
                 raise Stopped
             return task()
+        except TimeUp as end:
+            # What it has started would go on: no batch system ends a job that goes on to its next task, and some
+            # do not find the children of a process that is gone.
+            from weft.executors.cluster.descendants import end_all
+
+            self._busy = False
+            end_all(end.started)
+            raise
         finally:
             self._busy = False
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -68,5 +82,7 @@ class Ending:
 
     def _time_up(self, *_: object) -> None:
         if self._busy:
+            from weft.executors.cluster.descendants import descendants
+
             run_callbacks()
-            raise TimeUp
+            raise TimeUp(descendants(os.getpid()))

@@ -34,6 +34,8 @@ __all__ = ["ClusterExecutor"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PATIENCE = 5.0  # seconds for which `shutdown` waits to be told what runs
+
 
 class ClusterExecutor(Executor):
     """A `concurrent.futures.Executor` that runs each call as a job of a batch system, or as an element of one.
@@ -186,13 +188,15 @@ class ClusterExecutor(Executor):
 
         Args:
             wait: return when all is over.
-            cancel_futures: cancel what does not run yet, on the cluster too.
+            cancel_futures: cancel what does not run yet, on the cluster too; the batch system is asked what does.
 
         A Ctrl-C while it waits cancels everything, unless the executor was made with ``on_exit="leave"``.
         """
         core = self._core
         core.book.close(f"cannot submit: {self.name} has been shut down")
         if cancel_futures:
+            if threading.current_thread() not in core.threads:  # a callback: the look would wait for itself
+                core.book.look_now(PATIENCE)
             for task in core.book.all_open(waiting=True):
                 task.cancel()
         if wait:
@@ -262,7 +266,7 @@ class _Core:
         self.controller = Controller(self.book, system, self.folder, (python, str(path / "worker.py")), token, first)
         self.controller.limit(own["max_array_size"])
         self.watcher = Watcher(self.book, system, keep_logs=own["keep_logs"])
-        self._threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
     def shelf(self, import_paths: tuple[str, ...]) -> Shelf:
@@ -274,19 +278,19 @@ class _Core:
 
     def start(self) -> None:
         """See to it that the threads run."""
-        if self._threads:
+        if self.threads:
             return
         with self._starting:
-            if not self._threads:
+            if not self.threads:
                 for name, run in (("submits", self.controller.run), ("listens", self.watcher.run)):
                     # Daemons, so that what never ends cannot keep the process; the hook at exit waits for them.
                     thread = threading.Thread(target=run, name=f"weft-{self.folder.name}-{name}", daemon=True)
                     thread.start()
-                    self._threads.append(thread)
+                    self.threads.append(thread)
 
     def join(self) -> None:
         """Until all is over."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join()
         self.lock.unlock()
 
@@ -301,7 +305,7 @@ class _Core:
     def forget(self) -> None:
         """In the child of a fork, where the threads are not."""
         self.book.closed = "this executor belongs to the process that was forked; make a new one in the child"
-        self._threads.clear()
+        self.threads.clear()
 
 
 def _packed(value: Any, import_paths: tuple[str, ...]) -> bytes:

@@ -6,6 +6,7 @@ import struct
 
 __all__ = [
     "ALL_GOOD",
+    "EXIT_EMPTY",
     "EXIT_FAILED",
     "HEAD",
     "MAGIC",
@@ -19,6 +20,9 @@ __all__ = [
 #: The exit code of a worker whose outcome is a failure. With 0 it is a good one; otherwise there is none. One that
 #: programs seldom have of their own: who ends with it, and leaves no outcome, is taken for one whose outcome is late.
 EXIT_FAILED = 97
+
+#: That of a script whose worker has ended with 0 and left no outcome, as `os._exit` in a task makes it do.
+EXIT_EMPTY = 98
 
 #: How the name of a file begins that says that all calls of an element went well.
 ALL_GOOD = "all-"

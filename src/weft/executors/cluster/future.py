@@ -38,6 +38,7 @@ class ClusterFuture(LightFuture[T]):
 
     # Everything but the outcome belongs to the book, and is changed under its lock.
     __slots__ = (
+        "_anew",
         "_book",
         "_causes",
         "_function",
@@ -65,6 +66,7 @@ class ClusterFuture(LightFuture[T]):
         self._runs = False
         self._word = ""
         self._tries: list[str] = []
+        self._anew = 0  # how often it was submitted again because it had not begun
         self._causes: dict[Cause, int] = {}
 
     @property

@@ -39,7 +39,8 @@ class Group:
         self.terms = terms
         self.each = each
         self.places = range(-(-len(tasks) // each))
-        self.job: str | None = None  #: The id, once it is known.
+        self.job: str | None = None  #: The id, once it is known,
+        self.since = 0.0  #: and when that was.
         self.open = set(range(len(tasks)))  #: Calls whose outcome is awaited.
         self.restarts: dict[int, int] = {}  #: By place, where it was run again by the batch system.
         self.missing: dict[int, Missing] = {}  #: By place.

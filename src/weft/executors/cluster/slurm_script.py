@@ -17,6 +17,7 @@ import re
 import shlex
 from typing import Any
 
+from weft.executors.cluster.formats import EXIT_EMPTY
 from weft.executors.cluster.slurm_text import spans
 from weft.executors.cluster.system import Sheet
 from weft.executors.terms import THREADS
@@ -162,13 +163,14 @@ def proven(command: str, proof: str, element: str) -> list[str]:
     """Lines of shell that run a command, and do not end well unless a file is there then; see `Sheet.proof`."""
     before, _, rest = proof.rpartition("{place}")
     between, _, after = rest.partition("{try}")
+    there = f'{shell(before)}{element}{shell(between)}"$WEFT_TRY"{shell(after)}'
     return [
         "# Who is told to end is what it runs; this shell stays, and sees what that has left.",
         "trap : TERM",  # and not ignored: that it would be by what it runs as well, until that listens
         command,
         "code=$?",
         "# A library may have ended the process as if all were well.",
-        f'[ "$code" -ne 0 ] || [ -e {shell(before)}{element}{shell(between)}"$WEFT_TRY"{shell(after)} ] || code=1',
+        f'[ "$code" -ne 0 ] || [ -e {there} ] || code={EXIT_EMPTY}',
         '[ "$code" -le 128 ] || { trap - TERM; kill -s "$((code - 128))" $$; }',
         'exit "$code"',
     ]

@@ -6,11 +6,12 @@ import re
 from typing import Literal, TypeAlias
 
 from weft.errors import ending
+from weft.executors.cluster.formats import EXIT_EMPTY
 from weft.executors.cluster.system import Phase, Seen
 
 __all__ = ["Fate", "verdict"]
 
-Fate: TypeAlias = Literal["memory", "timeout", "infrastructure", "cancelled", "died", "held"]
+Fate: TypeAlias = Literal["memory", "timeout", "infrastructure", "cancelled", "died", "held", "unstarted"]
 """What became of an element without an outcome. The first three, and "died", are causes that retries know."""
 
 UNABLE = 53  # What stands for a signal where slurmd could not start the script, or open its log.
@@ -73,6 +74,9 @@ NOTES: dict[str, tuple[Fate, str]] = {
     "DUE TO NODE FAILURE": ("infrastructure", "it ran on a node that failed"),
     "DUE TO PREEMPTION": ("infrastructure", "it had to make way for a job of higher priority"),
 }
+# slurmd takes the script of a job that just starts for one that an earlier job has left, and deletes it, where the
+# controller asks after its node in that moment. Seen once in some thousands of starts.
+UNSTARTED = re.compile(r"execve\(\): \S*/slurm_script: ")
 MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
 
 
@@ -83,6 +87,8 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
     # Words of anybody else count only where they explain a kill: programs may speak of memory as they like.
     if any(map(MEMORY.search, notes)) or (_killed(seen, 9) and MEMORY.search(log)):
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
+    if any(map(UNSTARTED.search, notes)):
+        return "unstarted", f"it could not be started on its node, by its log ({seen.state})"
     if seen.state == "CANCELLED" or _killed(seen, 9) or _killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():
@@ -105,5 +111,7 @@ def _by_status(seen: Seen, says: str) -> tuple[Fate, str]:
         return "died", f"it left no outcome ({says})"
     if seen.exitcode > MOST:
         return "died", f"it {ending(seen.exitcode)}, or what it ran {ending(MOST - seen.exitcode)} ({seen.state})"
+    if seen.exitcode == EXIT_EMPTY:
+        return "died", f"it ended with exit code 0, as if all were well, and left no outcome ({seen.state})"
     hint = f", {NO_COMMAND[seen.exitcode]}" if seen.exitcode in NO_COMMAND else ""
     return "died", f"it {ending(seen.exitcode)}{hint}, and left no outcome ({seen.state})"

@@ -139,8 +139,9 @@ class BatchSystem(Protocol):
     def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
         """What an element that left no outcome died of, by all evidence: a word, and a sentence for people.
 
-        The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself. The
-        sentence has the element for its "it", and no full stop: ``"it was killed by SIGKILL (FAILED)"``.
+        The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself; or
+        ``"unstarted"``: not a line of its script has run, through no fault of its own. The sentence has the element
+        for its "it", and no full stop: ``"it was killed by SIGKILL (FAILED)"``.
 
         Args:
             end: as `inquire` or `look` has it.

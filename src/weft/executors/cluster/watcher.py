@@ -5,6 +5,7 @@ One look is a listing of a folder for each submission that is under way, however
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.complain import complain
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from weft.resources import Cause
 
 __all__ = ["Watcher"]
+
+LOGGER = logging.getLogger("weft")
+
+MOST_ANEW = 3  # how often what has not begun is submitted again
 
 
 class Watcher:
@@ -121,11 +126,23 @@ class Watcher:
         for task in dead:
             job, seconds = group.id_of(task._index), task._terms.resources.time
             error = died(task.name, job, word, sentence, end, seconds=seconds, log=log, tail=tail)
-            cause: Any = "infrastructure" if word == "held" else word
+            if word == "unstarted" and self._anew(group, task, sentence):
+                continue
+            cause: Any = "infrastructure" if word in ("held", "unstarted") else word
             if word == "cancelled" or not self._once_more(group, task, cause, sentence):
                 conclude(task, None, error)
         for task in rest:
             self._book.again(task, task._terms)
+
+    def _anew(self, group: Group, task: ClusterFuture[Any], said: str) -> bool:
+        """Whether a task that has not begun is submitted again, which nobody has to ask for; then it waits."""
+        with self._book.lock:
+            if task._decided or task._anew == MOST_ANEW or self._book.left:
+                return False
+            task._anew += 1
+            LOGGER.warning("job %s of %s is submitted again: %s", group.id_of(task._index), task.name, said)
+            self._book.again(task, task._terms)
+        return True
 
     def _once_more(self, group: Group, task: ClusterFuture[Any], cause: Cause, said: str) -> bool:
         """Whether a failed task is tried again; then it waits."""

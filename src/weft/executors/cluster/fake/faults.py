@@ -202,6 +202,11 @@ class Faults:
         with self._site.lock:
             self._site.launches_to_fail += times
 
+    def lose_script(self, times: int = 1) -> None:
+        """So many elements find their script gone when they start, as where slurmd has tidied up in that moment."""
+        with self._site.lock:
+            self._site.scripts_to_lose += times
+
     def hangs(self, job: str | None = None, place: int | None = None) -> None:
         """The processes of these (None: of all) that run now hang: `VirtualClock.until` does not wait for them."""
         with self._site.lock:

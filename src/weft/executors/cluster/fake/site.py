@@ -41,6 +41,7 @@ class Site:
         self.queue = Queue(rules)
         self.away_until = -math.inf  # the controller
         self.launches_to_fail = 0
+        self.scripts_to_lose = 0
         self.closed = False
         self._attempts: set[Attempt] = set()
         self._numbers = 1
@@ -273,8 +274,12 @@ class Site:
                 attempt.warn_at = max(now, attempt.limit_at - wants.warning[1])
         if isinstance(self.clock, VirtualClock):
             self.clock.occupy()
+        words = (*wants.interpreter, str(job.script))
+        if self.scripts_to_lose:
+            self.scripts_to_lose -= 1
+            words = (str(job.script.with_name("gone") / "slurm_script"),)
         program = Program(
-            (*wants.interpreter, str(job.script)),
+            words,
             job.environment(element, node.name),
             job.directory,
             job.output(element, wants.output, node.name),
