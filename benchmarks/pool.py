@@ -114,7 +114,8 @@ class WithFutures(Pool):
         from weft.futures import Scheduler
 
         futures: list[Future[Any]] = []
-        with Scheduler(partial(self._submit_with_results, graph.task)) as scheduler:
+        # This submit function needs no thread of its own, so a chain goes on in the thread in which a link ends.
+        with Scheduler(partial(self._submit_with_results, graph.task), anywhere=True) as scheduler:
             for index, parents in enumerate(graph.shape):
                 dependencies = [futures[parent] for parent in parents]
                 inputs = dependencies or [graph.roots[index]]
