@@ -37,7 +37,9 @@ def cluster(folder: Path | None) -> Iterator[None]:
         until = [] if folder else ["--while", str(os.getpid())]
         try:
             if not is_up():
-                run_tool("up", "--rootless", str(home), *until, f"MaxJobCount={MOST_JOBS}")
+                # With the short SlurmdTimeout of the tool the controller asks after nodes so often that slurmd, which
+                # then tidies up, now and then deletes the script of a job that it is just starting.
+                run_tool("up", "--rootless", str(home), *until, f"MaxJobCount={MOST_JOBS}", "SlurmdTimeout=300")
             count_commands(Path(own))
             yield
         finally:
