@@ -12,13 +12,14 @@ exit code. If that says that there is an outcome, a shared file system may be sl
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError
+from weft.executors.cluster.backoff import Backoff
 from weft.executors.cluster.formats import EXIT_FAILED
 from weft.executors.cluster.group import Group, Missing
+from weft.executors.cluster.intake import Intake
 from weft.executors.cluster.system import Clock, Phase, Seen
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ __all__ = ["Book", "Death", "Pace"]
 
 Task: TypeAlias = "ClusterFuture[Any]"
 
-QUIET = 0.01  # seconds without a new task after which what has come together is submitted
-GATHER = 0.5  # seconds after which it is in any case
-# Seconds between two submissions: the first while more keeps coming, and the last, after doubling each time. So ten
-# thousand tasks that come one by one, each slow to be made, are a few submissions, too. But never longer than half the
-# time in which outcomes come: what comes one by one may also be a chain, each link of which waits for the one before.
-APART, FARTHEST = 0.1, 5.0
-LONGEST_PAUSE = 15.0  # seconds before somebody who does not answer is asked again
 TORN = 5.0  # seconds that an outcome which does not read gets to be whole
 
 
@@ -69,13 +63,10 @@ class Book:
         self.left = False  #: The jobs go on without us.
         self.most_queued: int | None = None
         self.groups: dict[int, Group] = {}  #: Those of which an outcome, or a cancel, is awaited.
-        self._fresh: dict[Terms, deque[Task]] = {}
-        self._fresh_since = self._fresh_last = 0.0
-        self._cut_at, self._apart = -FARTHEST, 0.0
-        self._takes = FARTHEST * 2  # seconds from the last submission of which an outcome came to that outcome
-        self._full_until = 0.0  # no submissions before
-        self._away_until = 0.0  # no commands before
-        self._away = self._full = 0  # how often in a row nobody answered; how often there was no room
+        self._fresh = Intake(clock)
+        first = pace.poll or 1.0
+        self._full = Backoff(clock, first)  # it takes no more: no submissions
+        self._away = Backoff(clock, first)  # nobody answers: no commands
         self._look_at = 0.0
         self._looked = -1.0  # when the last look was begun that was answered
         self._look_every = pace.poll or pace.fastest
@@ -92,7 +83,7 @@ class Book:
                 raise ClosedError(self.closed)
             first = not self._fresh
             for task in tasks:
-                self._put(task)
+                self._fresh.put(task)
             if first:
                 self.lock.notify_all()
 
@@ -121,7 +112,7 @@ class Book:
     def all_open(self, *, waiting: bool = False) -> list[Task]:
         """The tasks that are not over; `waiting`: that do not run."""
         with self.lock:
-            tasks = [task for tasks in self._fresh.values() for task in tasks]
+            tasks = list(self._fresh)
             for group in self.groups.values():
                 tasks += group.open_tasks()
             return [task for task in tasks if not (waiting and task._runs)]
@@ -132,31 +123,10 @@ class Book:
 
     # Submitting -----------------------------------------------------------------------------------------------
 
-    def _put(self, task: Task) -> None:
-        now = self.clock.now()
-        if not self._fresh:
-            self._fresh_since = now
-        self._fresh_last = now
-        self._fresh.setdefault(task._terms, deque()).append(task)
-
     def cut(self, most: int) -> list[Task]:
         """The tasks of the next submission, if it is time for one; `most`: elements of an array."""
-        now = self.clock.now()
-        while self._fresh and now >= self._due(most):
-            terms, queue = next(iter(self._fresh.items()))
-            count = min(most, self._room()) * terms.each
-            if not count:
-                break
-            tasks: list[Task] = []
-            while queue and len(tasks) < count:
-                task = queue.popleft()
-                if not task._decided:
-                    tasks.append(task)
-            if not queue:
-                del self._fresh[terms]
-            if tasks:
-                streams = now - self._cut_at < 2 * max(self._apart, APART)
-                self._cut_at, self._apart = now, min(FARTHEST, 2 * self._apart) if streams and self._apart else APART
+        while self._fresh and self.clock.now() >= self._due(most) and (room := self._room()):
+            if tasks := self._fresh.cut(min(most, room)):
                 return tasks
             self.lock.notify_all()  # nobody wants these any more, so all may be over
         return []
@@ -165,14 +135,10 @@ class Book:
         """When there will be something to submit; None: not before something happens."""
         if not self._fresh or not self._room():
             return None
-        return max(self._due(most), self._full_until, self._away_until)
+        return max(self._due(most), self._full.until, self._away.until)
 
     def _due(self, most: int) -> float:
-        """When what has come together is worth a submission."""
-        if self.closed or any(len(queue) >= most * terms.each for terms, queue in self._fresh.items()):
-            return 0.0
-        apart = min(self._apart, max(APART, self._takes / 2))
-        return max(min(self._fresh_last + QUIET, self._fresh_since + GATHER), self._cut_at + apart)
+        return self._fresh.due(most, hurry=bool(self.closed))
 
     def _room(self) -> int:
         """How many more elements the user wants to have in the queue."""
@@ -209,9 +175,9 @@ class Book:
         self.sending = None
         now = self.clock.now()
         group.job, group.since = job, now
-        self._answered()
-        self._full, self._full_until = 0, 0.0
-        self._fresh_since = now  # what has come meanwhile has its own time
+        self._away.over()
+        self._full.over()
+        self._fresh.submitted()
         self._look_every = self.pace.poll or self.pace.fastest
         self._look_at = min(self._look_at, now + self._look_every) if self._look_at > now else now + self._look_every
         self._list_every = 0.0
@@ -227,8 +193,7 @@ class Book:
         for task in tasks:
             task._group = None
         if again and tasks:
-            queue = self._fresh.setdefault(group.terms, deque())
-            queue.extendleft(reversed(tasks))
+            self._fresh.put_back(group.terms, tasks)
         self.lock.notify_all()
         return tasks
 
@@ -237,31 +202,21 @@ class Book:
         with self.lock:
             task._group, task._terms = None, terms
             task._runs, task._word = False, ""
-            self._put(task)
+            self._fresh.put(task)
             self.lock.notify_all()
 
     # Nobody answers -------------------------------------------------------------------------------------------
 
     def busy(self, *, full: bool) -> None:
         """The batch system would not, or did not answer. Ask later; later still, if that goes on."""
-        if full:  # whatever else is answered meanwhile: that there is room shows when something has been taken
-            self._full += 1
-            self._full_until = self.clock.now() + self._pause(self._full)
-        else:
-            self._away += 1
-            self._away_until = self.clock.now() + self._pause(self._away)
+        # With `full`, whatever else is answered meanwhile: that there is room shows when something has been taken.
+        (self._full if full else self._away).again()
         self.lock.notify_all()
-
-    def _pause(self, times: int) -> float:
-        return min(LONGEST_PAUSE, (self.pace.poll or 1.0) * 1.5 ** min(times, 12))
-
-    def _answered(self) -> None:
-        self._away, self._away_until = 0, 0.0
 
     @property
     def away_until(self) -> float:
         """Before that, no commands."""
-        return self._away_until
+        return self._away.until
 
     # Cancelling -----------------------------------------------------------------------------------------------
 
@@ -286,7 +241,7 @@ class Book:
 
     def cancels_done(self, done: dict[str, Collection[int] | None]) -> None:
         """It has been."""
-        self._answered()
+        self._away.over()
         for group in list(self.groups.values()):
             if group.job in done:
                 places = done[group.job]
@@ -302,7 +257,7 @@ class Book:
 
     def look_at(self) -> float | None:
         """When the next look is due."""
-        return max(self._look_at, self._away_until) if self.jobs() else None
+        return max(self._look_at, self._away.until) if self.jobs() else None
 
     def look_now(self, patience: float) -> None:
         """Have the batch system looked at once more; return when that is done, nobody answers, or after so long."""
@@ -319,7 +274,7 @@ class Book:
 
     def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
         """The answer to a look that was begun at that time; what of it will never run by itself is `stuck`."""
-        self._answered()
+        self._away.over()
         self._looked = asked_at
         by_job: dict[str, list[Seen]] = {job: [] for job in jobs}
         for one in seen:
@@ -383,7 +338,7 @@ class Book:
 
     def inquired(self, jobs: Sequence[str], seen: Iterable[Seen]) -> None:
         """What became of them, as far as anybody knows."""
-        self._answered()
+        self._away.over()
         by_job = {group.job: group for group in self.groups.values() if group.job in jobs}
         for group in by_job.values():
             for one in group.missing.values():
@@ -433,7 +388,7 @@ class Book:
             return None
         if group.each == 1:
             group.missing.pop(index, None)
-        self._takes = self.clock.now() - group.since
+        self._fresh.outcome_after(self.clock.now() - group.since)
         return self._settle(group, index)
 
     def stopped(self, group: Group, name: str) -> None:
