@@ -409,6 +409,24 @@ def test_a_second_driver_is_told_of_the_first(run):
     again.unlock()
 
 
+def test_a_child_that_is_being_made_does_not_keep_the_lock(run):
+    copy = os.dup(run._lock)  # as such a child has it, until it has become another program
+    run.unlock()
+    again = RunFolder(run.path)
+    again.lock()
+    again.unlock()
+    os.close(copy)
+
+
+def test_a_forked_child_takes_the_lock_from_nobody(run):
+    if (child := os.fork()) == 0:
+        os._exit(run._lock != -1)
+    assert os.waitpid(child, 0)[1] == 0
+    with pytest.raises(RunInUse):
+        RunFolder(run.path).lock()
+    run.unlock()
+
+
 def test_a_driver_that_cannot_say_who_it_is_lets_go_of_the_run(run):
     run.unlock()
     with full_disk(5), pytest.raises(StorageError, match=r"(?s)cannot write .*lock: File too large"):

@@ -141,6 +141,16 @@ class RunFolder:
 
     def unlock(self) -> None:
         """Be its driver no longer."""
+        if self._lock >= 0:
+            try:
+                # Closing is not enough: a child that is being made, and has not become another program yet, has it open.
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+            except OSError:  # no locks here
+                pass
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the lock no longer in this process, though perhaps in others."""
         file, self._lock = self._lock, -1
         if file >= 0:
             os.close(file)
@@ -354,7 +364,7 @@ _locked: weakref.WeakSet[RunFolder] = weakref.WeakSet()
 def _unlock_in_child() -> None:
     # A child would hold the lock for as long as it lives. Closing its file does not take the lock from the parent.
     for run in list(_locked):
-        run.unlock()
+        run._let_go()
 
 
 os.register_at_fork(after_in_child=_unlock_in_child)
