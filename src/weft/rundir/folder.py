@@ -244,12 +244,12 @@ def _runs() -> Iterator[RunFolder]:
 
 
 def remove_rests() -> None:
-    """Delete what is left of runs whose removal was interrupted."""
-    runs = home() / "runs"
-    if runs.exists():
-        check_folder(runs)
-        for path in runs.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+    """Delete what is left of runs, and of folders of executors, whose removal was interrupted."""
+    for folder in (home() / "runs", home() / "executors"):
+        if folder.exists():
+            check_folder(folder)
+            for path in folder.glob(".*"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def find_run(name: str | os.PathLike[str]) -> RunFolder:
