@@ -572,9 +572,16 @@ def test_a_limit_of_the_site_is_waited_for(slurm_accounting, made):
     assert len(asked(slurm_accounting, "sbatch")) > 2
 
 
+def test_a_launch_that_fails_for_good_is_a_reason_to_try_again(slurm, make):
+    slurm.fail_launch()
+    future = make(retries={"infrastructure": 1}).submit(square, 2)
+    assert future.result(PATIENCE) == 4
+    assert "as its node failed to make ready for it" in future.tries[0]
+
+
 def test_what_could_not_be_launched_is_told_and_leaves_the_queue(slurm, make):
     slurm.fail_launch()
-    future = make().submit(square, 2)
+    future = make(requeue=None).submit(square, 2)
     error = future.exception(PATIENCE)
     assert isinstance(error, JobDied)
     assert "it will not run by itself any more (PENDING, launch failed requeued held)" in str(error)

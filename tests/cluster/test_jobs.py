@@ -454,7 +454,7 @@ def test_a_death_that_slurm_has_forgotten_is_told_as_far_as_anybody_knows(cluste
 
 def test_what_could_not_be_launched_is_shown_as_held_and_nobody_waits_for_it(slurm, weft, gate):
     slurm.fail_launch()
-    a, held = make("a"), call(gate.wait, name="held", hold=None)
+    a, held = make("a", requeue=None), call(gate.wait, name="held", hold=None)
     cleanup = call(lambda: "clean", name="cleanup").after(a, status="failure")
     run = schedule(make("never").after(a), cleanup, held, backend="slurm")
     assert eventually(lambda: f"run {run.name}: held" in weft("status", "-1"))

@@ -502,7 +502,7 @@ def test_what_makes_way_for_something_more_urgent_runs_again_or_is_told(cluster,
 
 def test_what_will_never_run_by_itself_is_told_and_left_to_whoever_may_release_it(cluster, weft):
     cluster.fail_launch()
-    a = make("a")
+    a = make("a", requeue=None)
     run = schedule(make("b").after(a), backend=cluster)
     assert eventually(lambda: "held" in weft("status"))
     said = weft("status", "-1")
@@ -516,7 +516,7 @@ def test_what_will_never_run_by_itself_is_told_and_left_to_whoever_may_release_i
 
 def test_nobody_waits_for_what_will_never_run_by_itself(cluster, weft, gate):
     cluster.fail_launch()
-    a, other = make("a"), call(gate.wait, name="other")
+    a, other = make("a", requeue=None), call(gate.wait, name="other")
     cleanup = call(lambda: "clean", name="cleanup").after(a, status="failure")
     run = schedule(make("never").after(a), cleanup, other, backend=cluster)
     gate.arrived()
@@ -535,19 +535,19 @@ def test_nobody_waits_for_what_will_never_run_by_itself(cluster, weft, gate):
 
 
 def test_of_an_array_only_the_elements_that_will_never_run_are_given_up(cluster, gate):
-    array = job(name="array", array=3)(lambda i: i)
+    array = job(name="array", array=3, requeue=None)(lambda i: i)
     cluster.fail_launch(2)
     run = schedule(array, backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
     assert list(run.elements(array).values()) == [State.FAILED, State.FAILED, State.SUCCEEDED]
-    again = schedule(job(name="array", array=3)(lambda i: i), backend=cluster, wait=True)
+    again = schedule(job(name="array", array=3, requeue=None)(lambda i: i), backend=cluster, wait=True)
     assert again.ok
 
 
 def test_who_waits_was_killed_before_what_it_gave_up_had_left_the_queue(cluster):
     """It had written down why; whoever looks next concludes the same."""
     cluster.fail_launch()
-    a = make("a")
+    a = make("a", requeue=None)
     run = schedule(a, backend=cluster)
     assert eventually(lambda: run._source.survey.held or run._source.refresh())
     cluster.busy("cancel")

@@ -351,10 +351,19 @@ def a_partition_that_is_down_takes_and_starts_nothing(b):
 @fact("fail_launch", "release")
 def a_launch_that_fails_leaves_the_job_held(b):
     b.harm.fail_launch()
-    job = b.submit(GOOD)
+    job = b.submit(GOOD, options=(("requeue", None),))
     b.waits(job, "launch failed requeued held")
     b.harm.release(job)
     assert b.end(job).state == "COMPLETED"
+
+
+@fact("fail_launch")
+def a_launch_that_fails_cancels_a_job_that_must_not_run_again(b):
+    b.harm.fail_launch()
+    end = b.end(b.submit(GOOD, options=(("no-requeue", None),)))
+    assert (end.state, end.exitcode, end.signal, end.restarts) == ("CANCELLED", None, None, 0)
+    assert b.lines("0.log") == ["Error running slurm prolog: 1"]
+    assert b.system.verdict(end, b.lines("0.log")[0])[0] == "infrastructure"
 
 
 # Submissions --------------------------------------------------------------------------------------------------

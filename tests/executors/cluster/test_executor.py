@@ -356,9 +356,16 @@ def test_one_that_somebody_else_cancels_is_told(cluster, make, gate):
 
 def test_a_job_that_cannot_be_launched_is_told_and_leaves_the_queue(cluster, make):
     cluster.fail_launch()
-    future = make().submit(square, 2)
+    future = make(requeue=None).submit(square, 2)
     assert "launch failed requeued held" in str(failure(future))
     assert eventually(lambda: not cluster.look([future.job_id]))
+
+
+def test_a_launch_that_fails_for_good_is_a_reason_to_try_again(cluster, make):
+    cluster.fail_launch()
+    future = make(retries={"infrastructure": 1}).submit(square, 2)
+    assert future.result(PATIENCE) == 4
+    assert "as its node failed to make ready for it" in future.tries[0]
 
 
 def test_one_that_its_user_holds_is_waited_for(cluster, make, gate):

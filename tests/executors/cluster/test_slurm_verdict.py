@@ -20,6 +20,7 @@ CGROUP = (
 TIME = "slurmstepd-n3: error: *** JOB 17 ON n3 CANCELLED AT 2026-11-25T10:38:37 DUE TO TIME LIMIT ***\n"
 CANCEL = "slurmstepd-n2: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 ***\n"
 PREEMPT = "slurmstepd: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 DUE TO PREEMPTION ***\n"
+PROLOG = "Error running slurm prolog: 1\n"
 
 
 def ended(state, log="", reason="", **fields):
@@ -45,6 +46,10 @@ def ended(state, log="", reason="", **fields):
         ("infrastructure", "PREEMPTED", {}),
         ("infrastructure", "FAILED", {"signal": 53, "reason": "JobLaunchFailure"}),
         ("infrastructure", "CANCELLED", {"log": PREEMPT}),
+        ("infrastructure", "CANCELLED", {"log": PROLOG}),
+        ("cancelled", "CANCELLED", {"log": PROLOG + "try 1\n"}),  # that was an earlier try
+        ("cancelled", "CANCELLED", {"signal": 15, "log": PROLOG}),  # it has run
+        ("died", "FAILED", {"exitcode": 1, "log": PROLOG}),
         ("cancelled", "CANCELLED", {"signal": 15, "log": CANCEL}),
         ("cancelled", "CANCELLED", {"reason": "DependencyNeverSatisfied"}),
         ("cancelled", "CANCELLED", {"signal": 15, "log": PREEMPT + "try 1\n" + CANCEL}),  # that was an earlier try
