@@ -497,6 +497,15 @@ def test_what_makes_way_for_something_more_urgent_runs_again_or_is_told(cluster,
     assert "make way for a job of higher priority (PREEMPTED)" in str(failure(run, "gone"))
 
 
+def test_a_launch_that_fails_for_good_is_no_cancel_by_anybody(cluster, monkeypatch, tmp_path):
+    monkeypatch.setenv("WEFT_DIR", str(tmp_path / "plain"))  # where Slurm can write to the log: it says why there
+    cluster.fail_launch()
+    run = schedule(make("a"), backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert named(run) == {"a": State.FAILED}
+    assert "as its node failed to make ready for it" in str(failure(run, "a"))
+
+
 # Held for ever
 
 
@@ -651,18 +660,17 @@ def test_an_outcome_that_is_torn_by_a_full_disk_is_a_death_that_is_told_at_once(
     assert failure(run, "a").exitcode == 5
 
 
-def test_what_the_batch_system_has_forgotten_is_known_by_its_outcome(cluster):
+def test_what_the_batch_system_has_forgotten_is_known_by_its_outcome(cluster, monkeypatch):
     a, b = make("a"), call(lambda: os.kill(os.getpid(), signal.SIGKILL), name="b")
-    run = schedule(a, b, backend=cluster)
-    for made in (a, b):
-        cluster.wait_for(run.ids[made], "COMPLETED", "FAILED")
-        cluster.forget(run.ids[made], records=True)
-    concluding_grace, concluding.GRACE = concluding.GRACE, 0.1
-    try:
-        run.wait(PATIENCE, raise_on_failure=False)
-    finally:
-        concluding.GRACE = concluding_grace
-    assert named(run) == {"a": State.SUCCEEDED, "b": State.FAILED}
+    never = make("never").after(b)
+    run = schedule(a, never, backend=cluster)
+    for made in (a, never):
+        cluster.wait_for(run.ids[made], "COMPLETED", "CANCELLED")
+    for number in run.ids.values():
+        cluster.forget(number, records=True)
+    monkeypatch.setattr(concluding, "GRACE", 0.1)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert named(run) == {"a": State.SUCCEEDED, "b": State.FAILED, "never": State.UNREACHABLE}
     with pytest.raises(JobFailed, match="nobody knows how"):
         run[b]
 

@@ -151,13 +151,17 @@ class Concluding:
             assert self._system is not None
             word, sentence = self._system.verdict(end, tail)
         given_up = self._standing.given_up.get((sub.number, place))
-        if given_up is not None and (end is None or word == "cancelled"):
+        if given_up is not None and (
+            end is None or (end.signal, end.exitcode) == (None, None)
+        ):  # and has not run since
             assert self._system is not None
             restarts = 0 if end is None else end.restarts
             end = Seen(str(sub.id), None, Phase.PENDING, *given_up, restarts)
             word, sentence = self._system.verdict(end, tail)
         if word == "cancelled":
             self._cancelled(record, sub, place, sentence)
+        elif end is None and not self._standing.may_run(sub, place):
+            pass  # somebody else's end decides
         elif (end is not None and (end.signal or end.exitcode not in (0, EXIT_FAILED))) or self._is_late(sub, place):
             self._bury(record, sub, place, end, word, sentence, log, tail)
         elif sub.role == "call" and record.states[place] is State.WANTED and self._edges.meets(record, place):
