@@ -98,7 +98,7 @@ def slurm_cgroups_cluster(slurm_programs):
         2,
         ProctrackType="proctrack/cgroup",
         TaskPlugin="task/cgroup",
-        JobAcctGatherParams="NoOverMemoryKill",
+        JobAcctGatherParams="NoShared",  # and nobody polls
         FirstJobId=first,
     )
 

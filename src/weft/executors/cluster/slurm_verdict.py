@@ -73,6 +73,7 @@ NOTES: dict[str, tuple[Fate, str]] = {
     "DUE TO NODE FAILURE": ("infrastructure", "it ran on a node that failed"),
     "DUE TO PREEMPTION": ("infrastructure", "it had to make way for a job of higher priority"),
 }
+UNREADY = "it could not be started, as its node failed to make ready for it"
 PROLOG = re.compile(r"^Error running slurm prolog: \d+\s*\Z", re.MULTILINE)  # slurmd's own words, at the end
 MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
 

@@ -146,18 +146,7 @@ class Concluding:
         """It neither waits nor runs, and has left no outcome."""
         log = sub.log_of(self._run, place)
         tail = tail_of(log)
-        word, sentence = "died", "it has ended, and nobody knows how"
-        if end is not None:
-            assert self._system is not None
-            word, sentence = self._system.verdict(end, tail)
-        given_up = self._standing.given_up.get((sub.number, place))
-        if given_up is not None and (
-            end is None or (end.signal, end.exitcode) == (None, None)
-        ):  # and has not run since
-            assert self._system is not None
-            restarts = 0 if end is None else end.restarts
-            end = Seen(str(sub.id), None, Phase.PENDING, *given_up, restarts)
-            word, sentence = self._system.verdict(end, tail)
+        end, word, sentence = self._judged(sub, place, end, tail)
         if word == "cancelled":
             self._cancelled(record, sub, place, sentence)
         elif end is None and not self._standing.may_run(sub, place):
@@ -166,6 +155,17 @@ class Concluding:
             self._bury(record, sub, place, end, word, sentence, log, tail)
         elif sub.role == "call" and record.states[place] is State.WANTED and self._edges.meets(record, place):
             self._event(record, sub, place, State.RUNNING)  # as far as anybody knows
+
+    def _judged(self, sub: Submission, place: int, end: Seen | None, tail: str) -> tuple[Seen | None, str, str]:
+        """How it ended, what it died of, and how that is told."""
+        given_up = self._standing.given_up.get((sub.number, place))
+        if given_up is not None and (end is None or (end.signal, end.exitcode) == (None, None)):
+            # It was taken out of the queue for this, and has not run since.
+            end = Seen(str(sub.id), None, Phase.PENDING, *given_up, 0 if end is None else end.restarts)
+        if end is None:
+            return None, "died", "it has ended, and nobody knows how"
+        assert self._system is not None
+        return end, *self._system.verdict(end, tail)
 
     def _is_late(self, sub: Submission, place: int) -> bool:
         """There should be an outcome, or somebody who knows more: whether it has been waited for long enough."""
