@@ -18,6 +18,7 @@ from cli.conftest import PIPELINE
 from contract.stage import eventually
 from hand import PATIENCE
 from weft.cli.words import size
+from weft.executors import ClusterExecutor, FakeCluster
 from weft.rundir import all_runs
 
 SLOW = """
@@ -533,6 +534,65 @@ def test_clean_never_deletes_a_run_that_goes_on(weft, script, folder):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def executors():
+    """A cluster, and the folders of two executors on it: one over, one whose process has left a job in the queue."""
+    with FakeCluster() as cluster:
+        done, left = ClusterExecutor(cluster), ClusterExecutor(cluster, on_exit="leave")
+        assert done.submit(abs, -1).result(PATIENCE) == 1
+        done.shutdown()
+        cluster.partition_down("debug")
+        future = left.submit(abs, -2)
+        assert eventually(lambda: future.job_id is not None)
+        left._core.interrupt()
+        left.shutdown()
+        yield cluster, done.directory, left.directory
+
+
+def test_clean_takes_what_executors_have_kept_but_what_may_be_in_the_queue(weft, executors):
+    cluster, done, left = executors
+    assert "no runs that are over are older than 7d" in weft("clean")
+    said = weft("clean", "--older", "0")
+    assert f"executors/{done.name}  " in said
+    assert f"executors/{left.name} stays: not all of its calls have an outcome" in said
+    assert re.search(r"^1 executor, .* to delete: weft clean --older 0 --commit$", said, re.MULTILINE)
+    assert done.exists()
+    assert "1 executor deleted" in weft("clean", "--older", "0", "--commit")
+    assert not done.exists()
+    assert left.exists()
+    (taken,) = ClusterExecutor.attach(left, cluster, poll_interval=0.05).values()
+    assert "no runs that are over" in weft("clean", "--older", "0", "--commit")  # it is in use
+    cluster.partition_up("debug")
+    assert taken.result(PATIENCE) == 2
+    assert eventually(lambda: (left / "over").exists())
+    assert eventually(lambda: "1 executor deleted" in weft("clean", "--older", "0", "--commit"))
+
+
+def test_clean_goes_by_what_happened_last_to_an_executor(weft, executors, ran):
+    _, done, left = executors
+    long_ago = time.time() - 10 * 86400
+    for path in (done, *done.rglob("*")):
+        os.utime(path, (long_ago, long_ago))
+    os.utime(left / "groups" / "0" / "outcomes", (long_ago, long_ago))
+    said = weft("clean", "--older", "5d")
+    assert left.name not in said
+    assert re.search(rf"executors/{done.name} .* 10d00h ago", said)
+    os.utime(done / "groups" / "0" / "outcomes")
+    assert "no runs that are over" in weft("clean", "--older", "5d")
+
+
+def test_clean_leaves_alone_executors_that_are_not_the_users_and_what_is_none(weft, executors, folder):
+    _, done, _ = executors
+    done.chmod(0o777)
+    (folder / ".weft" / "executors" / "notes").mkdir()
+    (folder / ".weft" / "executors" / ".half-deleted").mkdir()
+    said = weft("clean", "--older", "0", "--commit")
+    assert f"executors/{done.name} stays: others may write to" in said
+    assert done.exists()
+    assert sorted(path.name for path in (folder / ".weft" / "executors").iterdir())[-1] == "notes"
+    assert not (folder / ".weft" / "executors" / ".half-deleted").exists()
 
 
 # Graph

@@ -21,6 +21,7 @@ from hand import PATIENCE, eventually
 
 TOOL = Path(__file__).parents[2] / "tools" / "slurm"
 COMMANDS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sdiag", "sinfo", "squeue", "srun")
+URGENT = ("--partition=urgent", "--exclusive", "--output=/dev/null")
 # Each command goes through this: it notes the call, and may be twisted by a test.
 WRAPPER = """\
 #!/bin/sh
@@ -226,6 +227,28 @@ class Slurm:
             node
         )
 
+    def preempt(self, job: str) -> None:
+        """Have something more urgent take its place for a moment; nothing happens where its partition is safe."""
+        self.ask("sbatch", *URGENT, f"--nodelist={self.job(job)['NodeList']}", "--wrap", "true")
+
+    def make_preemptible(self, partition: str) -> None:
+        """What runs there makes way for what is in ``urgent``, as in ``scavenge``."""
+        self._changed = True
+        self.ask("scontrol", "update", f"PartitionName={partition}", "PreemptMode=REQUEUE", "PriorityTier=1")
+
+    def fail_launch(self) -> None:
+        """Have the next launch of a job fail, by a prolog that does; its node is not used any more."""
+        prolog, mark = self.folder.with_name(f"{self.folder.name}-bin") / "prolog", self._bin / "fail"
+        prolog.write_text(f"#!/bin/sh\nrm '{mark}' 2>/dev/null && exit 1\nexit 0\n")
+        prolog.chmod(0o755)
+        mark.touch()
+        self.configure(Prolog=prolog)
+
+    def forget(self, job: str) -> None:
+        """Return when the controller has forgotten a job that has ended."""
+        self.configure(MinJobAge=2)
+        assert eventually(lambda: self.state(job) == ""), self.job(job)
+
     def set_partition(self, partition: str, state: str) -> None:
         """UP, DOWN, DRAIN or INACTIVE."""
         self._changed = True
@@ -236,11 +259,12 @@ class Slurm:
         self._changed = True
         self._up({**self._settings, **{key: str(value) for key, value in settings.items()}})
 
-    def limit_submissions(self, count: int) -> None:
+    def limit_submissions(self, count: int | None) -> None:
         """Have the site allow us so many jobs at a time, with accounting only: AssocMaxSubmitJobLimit."""
-        self.configure(AccountingStorageEnforce="limits")
-        me = pwd.getpwuid(os.geteuid()).pw_name
-        self.ask("sacctmgr", "-i", "modify", "user", "where", f"name={me}", "set", f"MaxSubmitJobs={count}")
+        if count is not None:
+            self.configure(AccountingStorageEnforce="limits")
+        me, most = pwd.getpwuid(os.geteuid()).pw_name, -1 if count is None else count
+        self.ask("sacctmgr", "-i", "modify", "user", "where", f"name={me}", "set", f"MaxSubmitJobs={most}")
 
     def twist(self, command: str, lines: str) -> None:
         """Have programs with our ``environ`` find these lines of shell as this command; ``"$REAL"`` is the real one.

@@ -93,6 +93,29 @@ def slurm_accounting_cluster(slurm_programs):
     yield from _cluster("--accounting", "--nodes", 2)
 
 
+@pytest.fixture(scope="session")
+def slurm_cgroups_cluster(slurm_programs):
+    """A Slurm of two nodes whose jobs are in control groups, which only root can have."""
+    if os.geteuid() or not os.access("/sys/fs/cgroup/memory/cgroup.procs", os.W_OK):
+        pytest.skip("control groups of version 1 are not to be had here, or not without root")
+    # Control groups have the ids of jobs for their names, and all clusters of this machine share them.
+    first = 10_000 + os.getpid() % 60_000 * 1000
+    yield from _cluster(
+        "--nodes",
+        2,
+        ProctrackType="proctrack/cgroup",
+        TaskPlugin="task/cgroup",
+        JobAcctGatherParams="NoShared",  # and nobody polls
+        FirstJobId=first,
+    )
+
+
+@pytest.fixture
+def slurm_cgroups(slurm_cgroups_cluster, monkeypatch):
+    """A Slurm that watches the memory of jobs by control groups, which commands in this test talk to."""
+    yield from _entered(slurm_cgroups_cluster, monkeypatch)
+
+
 @pytest.fixture
 def slurm(slurm_cluster, monkeypatch):
     """A Slurm, which commands in this test talk to; healed after the test."""

@@ -22,6 +22,8 @@ from weft.errors import (
     ChoiceError,
     ClosedError,
     JobDied,
+    OutOfMemory,
+    RemoteError,
     RunInUse,
     SubmitError,
     TamperedError,
@@ -34,8 +36,14 @@ WEIRD = 'it\'s "a"\nfolder $HOME %j ü'
 
 
 @pytest.fixture
-def make(slurm, tmp_path, monkeypatch):
+def make(slurm, made):
     """Makes executors, and ends them."""
+    return made
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The same, on whichever cluster the test has."""
     monkeypatch.chdir(tmp_path)
     made = []
 
@@ -177,6 +185,12 @@ def test_seeding_the_random_numbers_makes_no_two_executors_meet(make):
 def test_an_array_larger_than_the_site_takes_is_cut(slurm, make):
     ex = make(max_array_size=8)
     assert list(ex.map(square, range(20))) == [x * x for x in range(20)]
+    assert len(asked(slurm, "sbatch")) == 3
+
+
+def test_an_array_larger_than_slurm_itself_takes_is_cut(slurm, make):
+    slurm.configure(MaxArraySize=9)
+    assert list(make().map(square, range(20))) == [x * x for x in range(20)]
     assert len(asked(slurm, "sbatch")) == 3
 
 
@@ -347,6 +361,27 @@ def test_what_does_not_pickle_is_refused_on_the_line_that_submits_it(slurm, make
     assert asked(slurm, "sbatch") == []
 
 
+class Unwilling(Exception):
+    """Cannot be pickled: it has a lock with it."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def unwilling():
+    raise Unwilling("with a lock")
+
+
+def test_results_and_exceptions_that_do_not_pickle_fail_their_futures_alone(make):
+    ex = make()
+    result, error, good = ex.submit(threading.Lock), ex.submit(unwilling), ex.submit(square, 3)
+    assert "cannot be sent back" in str(result.exception(PATIENCE))
+    assert isinstance(error.exception(PATIENCE), RemoteError)
+    assert error.exception().text == "with a lock"
+    assert good.result(PATIENCE) == 9
+
+
 def test_a_killed_worker_is_told_with_its_signal(slurm, make):
     future = make().submit(os.kill, 0, signal.SIGKILL)
     with pytest.raises(JobDied) as caught:
@@ -389,6 +424,56 @@ def test_scancel_by_somebody_else_is_told(slurm, make):
     with pytest.raises(JobDied, match="CANCELLED") as caught:
         future.result(PATIENCE)
     assert caught.value.state.startswith("CANCELLED")
+
+
+def hog():
+    much = bytearray(400_000_000)
+    time.sleep(600)
+    return much
+
+
+@pytest.mark.parametrize("by", ["slurm", "slurm_cgroups"])
+def test_too_little_memory_is_told_however_it_is_noticed(slurm_programs, by, request, made):
+    """By polling it is FAILED with signal 9, by a control group OUT_OF_MEMORY."""
+    request.getfixturevalue(by)
+    error = made(memory="100MB").submit(hog).exception(PATIENCE)
+    assert isinstance(error, OutOfMemory)
+    assert isinstance(error, MemoryError)
+    assert error.state == ("FAILED" if by == "slurm" else "OUT_OF_MEMORY")
+
+
+def test_more_memory_is_asked_for_after_a_try_that_had_too_little(make):
+    def work():
+        if not Path("started").exists():
+            Path("started").touch()
+            hog()
+        return os.environ["SLURM_MEM_PER_NODE"]
+
+    future = make(memory="100MB", retries={"memory": Retry(1, memory=2)}).submit(work)
+    assert future.result(PATIENCE) == "200"
+    assert "it used more memory than it had asked for" in future.tries[0]
+
+
+def which_try():
+    """The number of the try; the first one hangs."""
+    if not Path("started").exists():
+        hang()
+    return os.environ.get("SLURM_RESTART_COUNT", "0")
+
+
+def test_one_that_is_preempted_runs_again(slurm, make):
+    future = make(partition="scavenge", requeue=None).submit(which_try)
+    assert started()
+    slurm.preempt(future.job_id)
+    assert future.result(PATIENCE) == "1"
+
+
+def test_one_that_is_preempted_and_must_not_run_again_is_told(slurm, make):
+    future = make(partition="scavenge", retries={"infrastructure": 1}).submit(which_try)
+    assert started()
+    slurm.preempt(future.job_id)
+    assert future.result(PATIENCE) == "0"
+    assert "it had to make way for a job of higher priority" in future.tries[0]
 
 
 def test_a_time_limit_that_slurm_enforces_is_told(slurm, make):
@@ -479,6 +564,99 @@ def test_an_unknown_partition_is_told_in_slurms_words_and_nothing_is_left(slurm,
     with pytest.raises(SubmitError, match="invalid partition"):
         future.result(PATIENCE)
     assert list((ex.directory / "groups").iterdir()) == []
+
+
+def test_a_limit_of_the_site_is_waited_for(slurm_accounting, made):
+    slurm_accounting.limit_submissions(2)
+    assert list(made().map(square, range(4))) == [x * x for x in range(4)]
+    assert len(asked(slurm_accounting, "sbatch")) > 2
+
+
+def test_a_launch_that_fails_for_good_is_a_reason_to_try_again(slurm, make):
+    slurm.fail_launch()
+    future = make(retries={"infrastructure": 1}).submit(square, 2)
+    assert future.result(PATIENCE) == 4
+    assert "as its node failed to make ready for it" in future.tries[0]
+
+
+def test_what_could_not_be_launched_is_told_and_leaves_the_queue(slurm, make):
+    slurm.fail_launch()
+    future = make(requeue=None).submit(square, 2)
+    error = future.exception(PATIENCE)
+    assert isinstance(error, JobDied)
+    assert "it will not run by itself any more (PENDING, launch failed requeued held)" in str(error)
+    assert eventually(lambda: not slurm.ask("squeue", "-h"))
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "slurm_accounting"])
+def test_a_client_that_comes_too_late_finds_what_it_can(slurm_programs, cluster, request, tmp_path):
+    """It is stopped while its jobs end; when it goes on, the controller has forgotten them, and squeue exits 1."""
+    slurm = request.getfixturevalue(cluster)
+    slurm.configure(MinJobAge=2)
+    process = script(
+        tmp_path,
+        """
+        def die(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def wait(then, path):
+            Path(f"here{path}").touch()
+            while not Path("go").exists():
+                time.sleep(0.02)
+            return then(path)
+
+        ex = SlurmExecutor(poll_interval=0.2)
+        ex._core.book.pace = ex._core.book.pace._replace(grace=2)
+        futures = [ex.submit(wait, quick, 7), ex.submit(wait, die, 8)]
+        while not all(future.running() for future in futures):
+            time.sleep(0.02)
+        Path("job").write_text(futures[0].job_id.partition("_")[0])
+        Path("ready").touch()
+        print(futures[0].result(), type(futures[1].exception()).__name__, futures[1].exception().signal)
+        print(futures[1].exception())
+        """,
+        stdout=subprocess.PIPE,
+    )
+    assert eventually(lambda: all((tmp_path / name).exists() for name in ("ready", "here7", "here8")))
+    process.send_signal(signal.SIGSTOP)
+    try:
+        (tmp_path / "go").touch()
+        job = (tmp_path / "job").read_text()
+        assert eventually(lambda: slurm.state(job) == "")
+        assert "Invalid job id" in slurm._run("squeue", "-h", "-j", job).stderr
+    finally:
+        process.send_signal(signal.SIGCONT)
+    said, errors = process.communicate(timeout=PATIENCE)
+    if cluster == "slurm_accounting":
+        assert said.startswith("70 JobDied SIGKILL\n"), errors
+    else:
+        assert said.startswith("70 JobDied None\n"), errors
+        assert "it has ended, and nobody knows how" in said
+
+
+@pytest.mark.slow
+def test_the_controller_may_be_away_for_half_a_minute(slurm, make):
+    """While one job ends, and another one is submitted."""
+
+    def work():
+        Path("started").touch()
+        while not Path("go").exists():
+            time.sleep(0.02)
+        return "done"
+
+    ex = make()
+    runs = ex.submit(work)
+    assert started()
+    with slurm.controller_stopped():
+        late = ex.submit(square, 5)
+        Path("go").touch()
+        assert runs.result(PATIENCE) == "done"  # its outcome is there, whoever answers
+        dead = time.monotonic() + 30
+        while time.monotonic() < dead:
+            assert not late.done()
+            time.sleep(0.5)
+    assert late.result(PATIENCE) == 25
+    assert len(set(slurm.ask("squeue", "-h", "-t", "all", "-o", "%F").split())) == 2
 
 
 def test_the_controller_may_be_away_while_jobs_run(slurm, make):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from jobs.samples import make
 from jobs.scripts import finish, start, write
 from weft import Run, State, job, on_terminate, schedule
 from weft.cli.group import _weft
-from weft.errors import JobDied, JobFailed, SubmitError, TaskTimeout, TimeLimitReached
-from weft.jobs.cluster import detached
+from weft.errors import JobDied, JobFailed, OutOfMemory, RemoteError, SubmitError, TaskTimeout, TimeLimitReached
+from weft.jobs.cluster import concluding, detached
 from weft.rundir import all_runs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -220,7 +221,12 @@ def test_the_pipeline_of_the_docs_runs_and_prints_what_they_say(slurm, tmp_path,
     page = (EXAMPLES.parent / "docs" / "jobs.md").read_text()
     section = page[page.index("## On Slurm") : page.index("## When the driver dies")]
     (script,) = re.findall(r"^```py\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    (session,) = re.findall(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    session, dry = re.findall(r"^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pipeline.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "-m", "weft", "run", "--dry", "pipeline.py"], capture_output=True, text=True, check=True
+    )
+    assert f"$ weft run --dry pipeline.py\n{done.stdout}" == dry
     (tmp_path / "pipeline.py").write_text(script.replace("array=100", "array=20"))
     done = finish(start(tmp_path / "pipeline.py"))
     assert done.returncode == 0, done.stderr
@@ -347,13 +353,124 @@ def test_what_a_job_has_died_of_is_told(slurm, tmp_path):
         **dict.fromkeys(("died", "left", "limit"), State.FAILED),
         **dict.fromkeys("xy", State.UNREACHABLE),
     }
-    causes = {failure.job.name: failure.__cause__ for record in run._records for failure in record.failed()}
-    assert isinstance(causes["died"], JobDied)
-    assert "famous last words" in causes["died"].stderr
-    assert causes["died"].job_id == run.ids[died]
-    assert isinstance(causes["left"], JobDied)
-    assert type(causes["limit"]) is TaskTimeout
+    assert isinstance(causes(run)["died"], JobDied)
+    assert "famous last words" in causes(run)["died"].stderr
+    assert causes(run)["died"].job_id == run.ids[died]
+    assert isinstance(causes(run)["left"], JobDied)
+    assert type(causes(run)["limit"]) is TaskTimeout
     assert (tmp_path / "saved").exists()
+
+
+def causes(run):
+    return {failure.job.name: failure.__cause__ for record in run._records for failure in record.failed()}
+
+
+def hog():
+    much = bytearray(400_000_000)
+    time.sleep(LONG)
+    return much
+
+
+@pytest.mark.parametrize("by", ["slurm", "slurm_cgroups"])
+def test_too_little_memory_is_told_however_it_is_noticed(by, request):
+    request.getfixturevalue(by)
+    a = call(hog, name="a", memory="100MB")
+    run = ended(schedule(make("b").after(a), backend="slurm"))
+    assert named(run) == {"a": State.FAILED, "b": State.UNREACHABLE}
+    assert isinstance(causes(run)["a"], OutOfMemory)
+    assert causes(run)["a"].state == ("FAILED" if by == "slurm" else "OUT_OF_MEMORY")
+
+
+def test_what_makes_way_for_something_more_urgent_runs_again_or_is_told(slurm, gate):
+    def tell():
+        gate.wait()
+        return os.environ.get("SLURM_RESTART_COUNT", "0")
+
+    again = call(tell, name="again", requeue=None, partition="scavenge", nodelist="n1")
+    gone = call(tell, name="gone", partition="scavenge", nodelist="n1")
+    run = schedule(again, make("lost").after(gone), backend="slurm")
+    gate.arrived(2)
+    slurm.preempt(run.ids[gone])
+    gate.arrived()  # the second try
+    gate.open()
+    ended(run)
+    assert named(run) == {"again": State.SUCCEEDED, "gone": State.FAILED, "lost": State.UNREACHABLE}
+    assert run["again"] == "1"
+    assert "it had to make way for a job of higher priority" in str(causes(run)["gone"])
+
+
+def test_what_cannot_travel_is_told(slurm):
+    class Unwilling(Exception):
+        def __init__(self):
+            self.lock = threading.Lock()
+
+    def unwilling():
+        raise Unwilling
+
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object"):
+        schedule(job(name="argument")(lambda x: x).bind(threading.Lock()), backend="slurm")
+    assert count(slurm, "sbatch") == 0
+    run = ended(schedule(call(threading.Lock, name="result"), call(unwilling, name="error"), backend="slurm"))
+    assert "cannot be sent back" in str(causes(run)["result"])
+    assert isinstance(causes(run)["error"], RemoteError)
+
+
+def test_an_outcome_that_comes_late_is_waited_for_and_a_torn_one_is_none(slurm, tmp_path, monkeypatch):
+    def tear():
+        (outcomes,) = (tmp_path / ".weft" / "runs").glob("*/outcomes")
+        (outcomes / "torn@1.0-0000").write_bytes(b"half of it")
+        os._exit(5)
+
+    a, torn = call(lambda: "late", name="a"), call(tear, name="torn")
+    listdir, hidden = os.listdir, True
+    monkeypatch.setattr(
+        os, "listdir", lambda path=".": [] if hidden and Path(path).name == "outcomes" else listdir(path)
+    )
+    run = schedule(a, torn, backend="slurm")
+    assert slurm.comes_to(run.ids[a], "COMPLETED")
+    assert eventually(lambda: named(run) == {"a": State.RUNNING, "torn": State.FAILED})
+    hidden = False
+    assert ended(run)["a"] == "late"
+    assert causes(run)["torn"].exitcode == 5
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "slurm_accounting"])
+def test_a_death_that_slurm_has_forgotten_is_told_as_far_as_anybody_knows(cluster, request, monkeypatch):
+    slurm = request.getfixturevalue(cluster)
+    slurm.configure(MinJobAge=2)
+    monkeypatch.setattr(concluding, "GRACE", 2)
+    bad = call(lambda: os.kill(os.getpid(), signal.SIGKILL), name="bad")
+    cleanup = call(lambda: "clean", name="cleanup").after(bad, status="failure")
+    run = schedule(make("never").after(bad), cleanup, backend="slurm")
+    ids = [*run.ids.values()]
+    assert eventually(lambda: all(slurm.state(number) == "" for number in ids))
+    ended(run)
+    assert named(run) == {"bad": State.FAILED, "never": State.UNREACHABLE, "cleanup": State.SUCCEEDED}
+    if cluster == "slurm":
+        assert "it has ended, and nobody knows how" in str(causes(run)["bad"])
+    else:
+        assert causes(run)["bad"].signal == "SIGKILL"
+
+
+def test_what_could_not_be_launched_is_shown_as_held_and_nobody_waits_for_it(slurm, weft, gate):
+    slurm.fail_launch()
+    a, held = make("a", requeue=None), call(gate.wait, name="held", hold=None)
+    cleanup = call(lambda: "clean", name="cleanup").after(a, status="failure")
+    run = schedule(make("never").after(a), cleanup, held, backend="slurm")
+    assert eventually(lambda: f"run {run.name}: held" in weft("status", "-1"))
+    assert "will not run by itself; slurm: PENDING (launch failed requeued held)" in weft("status", "-1")
+    with pytest.raises(TimeoutError):  # what the user holds is waited for
+        run.wait(5)
+    assert named(run) == {
+        "a": State.FAILED,
+        "never": State.UNREACHABLE,
+        "cleanup": State.SUCCEEDED,
+        "held": State.WANTED,
+    }
+    assert "it will not run by itself any more (PENDING, launch failed requeued held)" in str(causes(run)["a"])
+    slurm.release(run.ids[held])
+    gate.open()
+    assert named(ended(run))["held"] is State.SUCCEEDED
 
 
 @pytest.mark.slow  # Slurm looks at time limits now and then
@@ -417,11 +534,12 @@ def test_a_controller_that_is_away_for_a_while_costs_nothing(slurm, gate):
     assert ended(run)["b"] == 2
 
 
-def test_a_submission_goes_on_when_the_controller_comes_back(slurm, tmp_path):
+@pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_submission_goes_on_when_the_controller_comes_back(slurm, tmp_path, seconds):
     slurm.stop_controller()
     process = start(write(tmp_path, SCRIPT))
     try:
-        time.sleep(1)
+        time.sleep(seconds)  # what is to be seen is that nothing ends in that time
         assert process.poll() is None
     finally:
         slurm.start_controller()
@@ -465,6 +583,25 @@ def test_what_slurm_refuses_takes_back_what_it_has_taken(slurm, gate):
     assert eventually(lambda: slurm.ask("squeue", "-h") == "")
     with pytest.raises(SubmitError, match="configuration is not available"):
         schedule(make("c", memory="100TB"), backend="slurm")
+
+
+def test_a_limit_of_the_site_is_waited_for(slurm_accounting, capfd):
+    slurm_accounting.limit_submissions(2)
+    assert ended(schedule(make("a"), make("b"), make("c"), make("d"), backend="slurm")).ok
+    assert "weft: slurm has no room; 2 submissions are made, trying again: AssocMaxSubmitJobLimit" in (
+        capfd.readouterr().err
+    )
+
+
+def test_ten_thousand_elements_are_one_submission(slurm, weft):
+    array = job(name="array", array=10_000, partition="closed")(noop_of)
+    run = schedule(make("last").after(array), backend="slurm")
+    assert sum(line.startswith("sbatch --parsable") for line in slurm.calls()) == 2
+    assert re.search(r"array +wanted +0/10000", weft("status", "-1"))
+    run.cancel()
+    assert set(run.elements(array).values()) == {State.CANCELLED}
+    assert count(slurm, "scancel") == 1
+    assert slurm.ask("squeue", "-h") == ""
 
 
 def test_few_questions_are_asked_whatever_the_number_of_jobs(slurm):

@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import sys
+import threading
 import time
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -29,14 +30,16 @@ from weft.errors import (
     OutOfMemory,
     PostconditionFailed,
     PreconditionFailed,
+    RemoteError,
     RunInUse,
     SubmitError,
     TaskError,
     TaskTimeout,
+    TimeLimitReached,
     UnknownValueError,
     WorkflowError,
 )
-from weft.executors import ClusterExecutor, FakeCluster
+from weft.executors import ClusterExecutor, FakeCluster, VirtualClock
 from weft.jobs.cluster import concluding, detached
 from weft.rundir import all_runs, read_journal, read_outcomes
 
@@ -434,6 +437,150 @@ def test_out_of_memory_is_told(cluster, gate):
     assert isinstance(caught.value.__cause__, OutOfMemory)
 
 
+def failure(run, name):
+    with pytest.raises(JobFailed) as caught:
+        run[name]
+    return caught.value.__cause__
+
+
+def test_a_time_limit_that_the_batch_system_keeps_is_told(tmp_path):
+    clock = VirtualClock(patience=PATIENCE)
+    gate = Gate(tmp_path / "gate")
+    with FakeCluster(clock=clock) as cluster:
+        run = schedule(call(gate.wait, name="a", time="1m"), backend=cluster)
+        gate.arrived()
+        clock.advance(60)
+        with clock.flying():
+            run.wait(raise_on_failure=False)
+        assert isinstance(failure(run, "a"), TimeLimitReached)
+    gate.close()
+
+
+def test_a_node_that_fails_ends_its_job_or_has_it_run_again(gate):
+    def tell():
+        gate.wait()
+        return os.environ["WEFT_TRY"]
+
+    with FakeCluster(nodes=2, cpus=2, requeue_delay=0.05) as cluster:
+        again, gone = call(tell, name="again", requeue=None), call(tell, name="gone")
+        run = schedule(job(name="taker")(lambda x: x).bind(again), make("lost").after(gone), backend=cluster)
+        gate.arrived(2)
+        assert cluster.node_of(run.ids[again]) == cluster.node_of(run.ids[gone])
+        cluster.node_down(cluster.node_of(run.ids[gone]))
+        gate.arrived()
+        gate.open()
+        run.wait(PATIENCE, raise_on_failure=False)
+        assert named(run) == {
+            "again": State.SUCCEEDED,
+            "taker": State.SUCCEEDED,
+            "gone": State.FAILED,
+            "lost": State.UNREACHABLE,
+        }
+        assert run["taker"] == "1"
+        assert failure(run, "gone").state == "NODE_FAIL"
+
+
+def test_what_makes_way_for_something_more_urgent_runs_again_or_is_told(cluster, gate):
+    def tell():
+        gate.wait()
+        return os.environ["WEFT_TRY"]
+
+    again, gone = call(tell, name="again", requeue=None), call(tell, name="gone")
+    run = schedule(again, gone, backend=cluster)
+    gate.arrived(2)
+    for made in (again, gone):
+        cluster.preempt(run.ids[made])
+    gate.arrived()
+    gate.open()
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert run["again"] == "1"
+    assert "make way for a job of higher priority (PREEMPTED)" in str(failure(run, "gone"))
+
+
+def test_a_launch_that_fails_for_good_is_no_cancel_by_anybody(cluster, monkeypatch, tmp_path):
+    monkeypatch.setenv("WEFT_DIR", str(tmp_path / "plain"))  # where Slurm can write to the log: it says why there
+    cluster.fail_launch()
+    run = schedule(make("a"), backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert named(run) == {"a": State.FAILED}
+    assert "as its node failed to make ready for it" in str(failure(run, "a"))
+
+
+# Held for ever
+
+
+def test_what_will_never_run_by_itself_is_told_and_left_to_whoever_may_release_it(cluster, weft):
+    cluster.fail_launch()
+    a = make("a", requeue=None)
+    run = schedule(make("b").after(a), backend=cluster)
+    assert eventually(lambda: "held" in weft("status"))
+    said = weft("status", "-1")
+    assert f"run {run.name}: held" in said
+    assert f"held, and will not run by itself: {run.ids[a]}; release it there, or cancel the run" in said
+    assert "    will not run by itself; fake: PENDING (launch failed requeued held)\n" in said
+    assert named(run) == dict.fromkeys("ab", State.WANTED)
+    cluster.release(run.ids[a])
+    assert run.wait(PATIENCE).ok
+
+
+def test_nobody_waits_for_what_will_never_run_by_itself(cluster, weft, gate):
+    cluster.fail_launch()
+    a, other = make("a", requeue=None), call(gate.wait, name="other")
+    cleanup = call(lambda: "clean", name="cleanup").after(a, status="failure")
+    run = schedule(make("never").after(a), cleanup, other, backend=cluster)
+    gate.arrived()
+    gate.open()
+    with pytest.raises(WorkflowError) as caught:
+        run.wait(PATIENCE)
+    (died,) = caught.value.exceptions
+    assert isinstance(died.__cause__, JobDied)
+    assert "it will not run by itself any more (PENDING, launch failed requeued held)" in str(died.__cause__)
+    assert (died.__cause__.state, died.__cause__.reason) == ("PENDING", "launch failed requeued held")
+    good = State.SUCCEEDED
+    assert named(run) == {"a": State.FAILED, "never": State.UNREACHABLE, "cleanup": good, "other": good}
+    assert named(Run.load(run.path)) == named(run)
+    assert eventually(lambda: cluster.look(list(run.ids.values())) == [])
+    assert "finished" in weft("status")
+
+
+def test_of_an_array_only_the_elements_that_will_never_run_are_given_up(cluster, gate):
+    array = job(name="array", array=3, requeue=None)(lambda i: i)
+    cluster.fail_launch(2)
+    run = schedule(array, backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert list(run.elements(array).values()) == [State.FAILED, State.FAILED, State.SUCCEEDED]
+    again = schedule(job(name="array", array=3, requeue=None)(lambda i: i), backend=cluster, wait=True)
+    assert again.ok
+
+
+def test_who_waits_was_killed_before_what_it_gave_up_had_left_the_queue(cluster):
+    """It had written down why; whoever looks next concludes the same."""
+    cluster.fail_launch()
+    a = make("a", requeue=None)
+    run = schedule(a, backend=cluster)
+    assert eventually(lambda: run._source.survey.held or run._source.refresh())
+    cluster.busy("cancel")
+    run._source.survey.give_up_held()
+    assert named(run) == {"a": State.WANTED}
+    cluster.cancel_by_other(run.ids[a])
+    assert eventually(lambda: named(Run.load(run.path)) == {"a": State.FAILED})
+    assert "launch failed requeued held" in str(failure(run, "a"))
+
+
+def test_what_its_user_holds_is_waited_for(cluster, gate):
+    with FakeCluster(nodes=1, cpus=1) as cluster:
+        first, second = call(gate.wait, name="first"), make("second")
+        run = schedule(first, second, backend=cluster)
+        gate.arrived()
+        cluster.hold(run.ids[second])
+        gate.open()
+        with pytest.raises(TimeoutError):
+            run.wait(0.5)
+        assert cluster.calls["cancel"] == 0
+        cluster.release(run.ids[second])
+        assert run.wait(PATIENCE).ok
+
+
 def test_what_somebody_cancels_is_cancelled(cluster, gate):
     array = job(name="array", array=3)(lambda i: gate.wait() if i == 1 else i)
     last = make("last").after(array)
@@ -502,18 +649,28 @@ def test_an_outcome_that_never_comes_is_a_death_after_a_while(cluster, monkeypat
     assert named(run) == {"a": State.FAILED}
 
 
-def test_what_the_batch_system_has_forgotten_is_known_by_its_outcome(cluster):
+def test_an_outcome_that_is_torn_by_a_full_disk_is_a_death_that_is_told_at_once(cluster, base):
+    def tear():
+        (run,) = (base / "runs").iterdir()
+        (run / "outcomes" / "a@0.0-0000").write_bytes(b"half of it")
+        os._exit(5)
+
+    run = schedule(call(tear, name="a"), backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert failure(run, "a").exitcode == 5
+
+
+def test_what_the_batch_system_has_forgotten_is_known_by_its_outcome(cluster, monkeypatch):
     a, b = make("a"), call(lambda: os.kill(os.getpid(), signal.SIGKILL), name="b")
-    run = schedule(a, b, backend=cluster)
-    for made in (a, b):
-        cluster.wait_for(run.ids[made], "COMPLETED", "FAILED")
-        cluster.forget(run.ids[made], records=True)
-    concluding_grace, concluding.GRACE = concluding.GRACE, 0.1
-    try:
-        run.wait(PATIENCE, raise_on_failure=False)
-    finally:
-        concluding.GRACE = concluding_grace
-    assert named(run) == {"a": State.SUCCEEDED, "b": State.FAILED}
+    never = make("never").after(b)
+    run = schedule(a, never, backend=cluster)
+    for made in (a, never):
+        cluster.wait_for(run.ids[made], "COMPLETED", "CANCELLED")
+    for number in run.ids.values():
+        cluster.forget(number, records=True)
+    monkeypatch.setattr(concluding, "GRACE", 0.1)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert named(run) == {"a": State.SUCCEEDED, "b": State.FAILED, "never": State.UNREACHABLE}
     with pytest.raises(JobFailed, match="nobody knows how"):
         run[b]
 
@@ -532,8 +689,6 @@ def test_while_nobody_answers_nothing_is_concluded(cluster, gate):
 
 
 def test_results_and_arguments_that_cannot_travel_are_told(cluster):
-    import threading
-
     result = call(threading.Lock, name="result")
     run = schedule(result, backend=cluster)
     run.wait(PATIENCE, raise_on_failure=False)
@@ -544,6 +699,25 @@ def test_results_and_arguments_that_cannot_travel_are_told(cluster):
     with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object"):
         schedule(job(name="argument")(lambda x: x).bind(threading.Lock()), backend=cluster)
     assert cluster.calls["submit"] == 1
+
+
+class Unwilling(Exception):
+    """Cannot be pickled: it has a file with it."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.file = open(os.devnull)  # noqa: SIM115
+
+
+def unwilling():
+    raise Unwilling("with a file")
+
+
+def test_an_exception_that_cannot_travel_is_told(cluster):
+    run = schedule(call(unwilling, name="a"), backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert isinstance(failure(run, "a"), RemoteError)
+    assert failure(run, "a").text == "with a file"
 
 
 # Submitting
@@ -573,6 +747,47 @@ def test_while_there_is_no_room_it_goes_on_trying(cluster, capfd):
     run = schedule(make("a"), make("b").after(make("x")), backend=cluster)
     assert run.wait(PATIENCE).ok
     assert "fake has no room; 1 submissions are made, trying again" in capfd.readouterr().err
+
+
+def test_the_controller_may_be_away_for_half_a_minute_while_it_is_submitted(capfd):
+    clock = VirtualClock(patience=PATIENCE)
+    with FakeCluster(clock=clock) as cluster:
+        cluster.stop_controller(30)
+        cluster.on_call = lambda question: (
+            cluster.stop_controller(30) if (question, cluster.calls["submit"]) == ("submit", 1) else None
+        )
+        with clock.flying():
+            run = schedule(make("b").after(make("a")), backend=cluster, wait=True)
+        assert run.ok
+        assert clock.now() >= 60
+        assert len(cluster.states("1")) == len(cluster.states("2")) == 1
+    said = capfd.readouterr().err
+    assert "weft: fake does not answer; nothing is submitted so far, trying again: " in said
+    assert "weft: fake does not answer; 1 submissions are made, trying again: " in said
+
+
+def test_a_controller_that_stays_away_is_no_reason_to_wait_for_ever():
+    clock = VirtualClock(patience=PATIENCE)
+    with FakeCluster(clock=clock) as cluster:
+        cluster.stop_controller()
+        with clock.flying(), pytest.raises(SubmitError, match=r"fake does not answer: .*; nothing was submitted"):
+            schedule(make("a"), backend=cluster)
+        assert 300 <= clock.now() < 400
+    assert all_runs() == []
+
+
+def test_ten_thousand_elements_are_one_submission(weft):
+    with FakeCluster(array=10_000) as cluster:
+        cluster.partition_down("debug")
+        run = schedule(make("last").after(job(name="array", array=10_000)(noop2)), backend=cluster)
+        assert cluster.calls["submit"] == 2
+        before = cluster.calls["look"]
+        assert named(run) == dict.fromkeys(("array", "last"), State.WANTED)
+        assert cluster.calls["look"] == before + 1
+        assert "0/10000" in weft("status", "-1")
+        run.cancel()
+        assert cluster.calls["cancel"] == 1
+        assert cluster.look(list(run.ids.values())) == []
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -929,6 +1144,7 @@ def test_clean_never_deletes_what_is_in_the_queue(cluster, gate, weft):
         (lambda: make("b").after(make("a", backend="threads")), "a runs elsewhere"),
         (lambda: make("b", retries=2), r"b is to be tried again whatever it fails of \(retries=2\)"),
         (lambda: make("b", retries={"memory": Retry(1, memory=2)}), "b is to be tried again when it fails of: memory"),
+        (lambda: make("b", retries={"infrastructure": 2, "user": 1}), "b .* when it fails of: infrastructure"),
         (
             lambda: job(name="c")(lambda x: x).bind(make("x")).after(make("a"), make("b")).waitfor("any"),
             "c waits for one of several jobs",
@@ -957,6 +1173,21 @@ def test_more_memory_is_asked_for_by_the_next_try(cluster, tmp_path):
     made = call(work, name="a", memory="100MB", retries={"memory": Retry(1, memory=2)})
     assert schedule(made, backend=cluster, poll_interval=0.05)[made] == "enough"
     assert [re.search(r"--mem=(\S+)", text)[1] for _, text in cluster.scripts] == ["100M", "200M"]
+
+
+def test_a_node_that_fails_is_a_reason_to_try_again_for_a_driver(cluster, gate):
+    def down():
+        gate.arrived()
+        cluster.node_down(cluster.node_of("1"))
+        gate.arrived()
+        gate.open()
+
+    made = call(lambda: gate.wait() or "second", name="a", retries={"infrastructure": 1})
+    breaker = threading.Thread(target=down)
+    breaker.start()
+    assert schedule(made, backend=cluster, poll_interval=0.05)[made] == "second"
+    breaker.join()
+    assert cluster.calls["submit"] == 2
 
 
 def test_an_exception_of_the_function_is_tried_again_where_it_was_raised(cluster, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from jobs.scripts import run as run_script
 from jobs.test_takeover import cut_short
 from weft import State, job, schedule
 from weft.errors import ArgumentError, ConditionError, CycleError, UnknownValueError
+from weft.executors import FakeCluster
 from weft.rundir import all_runs
 
 
@@ -143,6 +145,119 @@ def test_what_is_refused_otherwise_is_refused_here(capsys):
         schedule(make("c").ensure(lambda: 1 / 0), backend="dry")
     with pytest.raises(ArgumentError, match="no option 'max_workers'; options: none"):
         schedule(make("d"), backend="dry", max_workers=3)
+
+
+# On a batch system
+
+
+def pipeline():
+    estimate = job(array=10, array_throttle=4, name="estimate")(lambda i: i)
+    estimate.ensure(lambda: True, when="before")
+    mean = job(name="the mean")(sum).bind(estimate)
+    clean = make("clean").after(estimate, status="failure")
+    return make("last").after(mean, clean).waitfor("any"), job(array=10, name="each")(noop_of).after(
+        estimate, each=True
+    )
+
+
+def noop_of(i):
+    return i
+
+
+def test_what_a_batch_system_would_be_told_is_shown(capsys):
+    with FakeCluster() as cluster:
+        run = schedule(*pipeline(), backend=cluster, dry=True)
+        lines = capsys.readouterr().out.splitlines()
+        assert cluster.calls == {"limits": 1}
+    assert lines[lines.index("on fake: 6 submissions") :] == [
+        "on fake: 6 submissions",
+        "  submission         array  dependency",
+        "  estimate (before)  -      -",
+        "  estimate           0-9%4  afterok:estimate (before)",
+        f"  {run._by_name['the mean'].key}  -      afterok:estimate",
+        "  clean              -      afternotok:estimate",
+        f"  last               -      afterok:{run._by_name['the mean'].key}?afterok:clean",
+        "  each               0-9    aftercorr:estimate",
+        "first problem: none found",
+    ]
+
+
+def test_large_arrays_are_several_submissions(capsys):
+    with FakeCluster(array=4) as cluster:
+        array = job(array=10, name="array")(noop_of)
+        schedule(make("last").after(array), backend=cluster, dry=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-6:-1] == [
+        "  submission  array  dependency",
+        "  array       0-3    -",
+        "  array       0-3    -",
+        "  array       0-1    -",
+        "  last        -      afterok:array",
+    ]
+
+
+def test_what_needs_a_driver_is_told(capsys):
+    with FakeCluster() as cluster:
+        for graph, why in (
+            (make("b").after(make("a", backend="threads")), "a runs elsewhere"),
+            (make("a", retries={"infrastructure": 1}), "a is to be tried again when it fails of: infrastructure"),
+        ):
+            schedule(graph, backend=cluster, dry=True)
+            said = f"fake cannot do it all, and this process would have to stay: {why}"
+            assert capsys.readouterr().out.splitlines()[-2] == said
+
+
+def test_mistakes_that_a_batch_system_would_find_are_problems(capsys):
+    with FakeCluster() as cluster:
+        schedule(make("a", settings={"colour": "blue"}), backend=cluster, dry=True)
+        assert re.search("first problem: a: .*colour", capsys.readouterr().out)
+        with pytest.raises(ArgumentError, match="did you mean 'partition'"):
+            schedule(make("a"), backend=cluster, dry=True, partitoin="debug")
+
+
+def test_without_slurm_here_that_is_the_first_problem(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    schedule(make("b").after(make("a")), backend="slurm", dry=True, partition="debug")
+    lines = capsys.readouterr().out.splitlines()
+    assert "on slurm: 2 submissions" in lines
+    assert lines[-1].startswith("first problem: a: sbatch is not found on this machine")
+
+
+def test_a_run_that_a_batch_system_has_already_is_told(capsys, tmp_path):
+    with FakeCluster() as cluster:
+        cluster.partition_down("debug")
+        run = schedule(make("a"), backend=cluster)
+        schedule(make("a"), backend=cluster, dry=True)
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert said == f"run {run.name} may go on: what of it is in the queue would not be submitted again"
+        run.cancel()
+
+
+def test_dry_is_for_any_backend(capsys):
+    for backend in ("local", "threads", "serial"):
+        schedule(make("a"), backend=backend, dry=True)
+        assert capsys.readouterr().out.endswith("first problem: none found\n")
+    schedule(make("a", gpus=99), backend="threads", dry=True)
+    assert capsys.readouterr().out.endswith("first problem: none found\n")
+    schedule(make("a", gpus=99), backend="local", dry=True, max_workers=2)
+    assert "gpus=99 is more than there are here" in capsys.readouterr().out
+    assert all_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "named", "shown"),
+    [
+        ("", "dry", False),
+        ("backend='slurm', partition='debug'", "dry", True),
+        ("", "dry:slurm", True),
+        ("backend='serial'", "dry:slurm", False),
+    ],
+)
+def test_the_environment_says_dry_and_the_script_where(capsys, monkeypatch, tmp_path, script, named, shown):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("WEFT_BACKEND", named)
+    schedule(make("a"), **eval(f"dict({script})"))
+    assert ("on slurm: 1 submission\n" in capsys.readouterr().out) is shown
 
 
 def test_what_would_be_taken_over_counts_as_done(capsys):

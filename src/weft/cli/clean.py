@@ -1,4 +1,4 @@
-"""``weft clean``: delete old runs."""
+"""``weft clean``: delete old runs, and what executors on a cluster have kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weft.executors.cluster.kept import KeptFolder
     from weft.rundir import RunFolder
 
 __all__ = ["command"]
@@ -21,13 +24,14 @@ def command(older: str, commit: bool) -> None:
     """Delete runs that are older than a time, with their results and logs.
 
     Without --commit nothing is deleted, and what would be is listed. A run that goes on is never deleted. Files that
-    jobs made elsewhere stay.
+    jobs made elsewhere stay. Folders of executors on a cluster are taken, too, unless they are in use, or jobs of
+    theirs may still be in the queue.
 
     \b
       weft clean                       what is older than a week
       weft clean --older 1d --commit   delete what is older than a day
     """
-    from weft.cli.words import age, counted, run_name, size
+    from weft.cli.words import age, run_name, size
     from weft.errors import UserError
     from weft.resources import Resources
     from weft.rundir import remove_rests
@@ -37,28 +41,30 @@ def command(older: str, commit: bool) -> None:
     except UserError:
         raise click.BadParameter(f"{older!r} is no time such as 7d, 12h or 30m", param_hint="--older") from None
     now = time.time()
-    old = _over(now - limit)
-    wide = max((len(run_name(run.name)) for run in old), default=0)
-    count, total = 0, 0
-    for run in old:
-        taken, changed = run.size(), run.last_change()
-        if commit and not _removed(run):
+    old = [*_runs_over(now - limit), *_executors_over(now - limit)]
+    wide = max((len(run_name(_title(folder))) for folder in old), default=0)
+    taken: list[RunFolder] = []
+    total = 0
+    for folder in old:
+        room, changed = folder.size(), folder.last_change()
+        if commit and not _removed(folder):
             continue
-        count, total = count + 1, total + taken
-        click.echo(f"{run_name(run.name):<{wide}}  {size(taken):>8}  {age(now - changed)}")
+        taken.append(folder)
+        total += room
+        click.echo(f"{run_name(_title(folder)):<{wide}}  {size(room):>8}  {age(now - changed)}")
     if commit:
         remove_rests()
     if not old:
         click.echo(f"no runs that are over are older than {older}")
     elif commit:
-        click.echo(f"{counted(count, 'run')} deleted, {size(total)}")
+        click.echo(f"{_counted(taken)} deleted, {size(total)}")
     else:
-        click.echo(f"{counted(count, 'run')}, {size(total)}; to delete: weft clean --older {older} --commit")
-    if count < len(old):
+        click.echo(f"{_counted(taken)}, {size(total)}; to delete: weft clean --older {older} --commit")
+    if len(taken) < len(old):
         sys.exit(1)
 
 
-def _over(until: float) -> list[RunFolder]:
+def _runs_over(until: float) -> list[RunFolder]:
     """The runs that are over and in which nothing has happened since, the oldest first."""
     from weft.errors import StorageError
     from weft.jobs.cluster.detached import goes_on
@@ -78,6 +84,53 @@ def _over(until: float) -> list[RunFolder]:
     return found
 
 
+def _executors_over(until: float) -> list[KeptFolder]:
+    """The folders of executors of which nothing is in the queue, and in which nothing has happened since."""
+    from weft.errors import StorageError
+    from weft.executors.cluster.kept import kept_folders
+    from weft.rundir.place import check_folder
+
+    found = []
+    for folder in kept_folders():
+        try:
+            if folder.last_change() > until:
+                continue
+            check_folder(folder.path)
+            if folder.is_live():
+                continue
+            if folder.is_over():
+                found.append(folder)
+            else:
+                click.echo(
+                    f"{_title(folder)} stays: not all of its calls have an outcome, so jobs of it may be in the queue; "
+                    "take them up with attach, or delete the folder yourself",
+                    err=True,
+                )
+        except StorageError as error:
+            _stays(folder, error)
+    return found
+
+
+def _title(folder: RunFolder) -> str:
+    return f"{folder.path.parent.name}/{folder.name}" if _is_executor(folder) else folder.name
+
+
+def _is_executor(folder: RunFolder) -> bool:
+    from weft.executors.cluster.kept import KeptFolder
+
+    return isinstance(folder, KeptFolder)
+
+
+def _counted(folders: Sequence[RunFolder]) -> str:
+    """Such as ``2 runs and 1 executor``."""
+    from weft.cli.words import counted
+
+    executors = sum(map(_is_executor, folders))
+    runs = len(folders) - executors
+    parts = [counted(runs, "run")] if runs or not executors else []
+    return " and ".join([*parts, *([counted(executors, "executor")] if executors else [])])
+
+
 def _removed(run: RunFolder) -> bool:
     from weft.errors import RunInUse, StorageError
 
@@ -90,4 +143,4 @@ def _removed(run: RunFolder) -> bool:
 
 
 def _stays(run: RunFolder, error: Exception) -> None:
-    click.echo(f"{run.name} stays: {error}", err=True)
+    click.echo(f"{_title(run)} stays: {error}", err=True)

@@ -86,7 +86,7 @@ def _nothing(view: View, key: str, place: int | None) -> str:
 
 
 def _follow(view: View, job: SeenJob, place: int | None, tail: Tail) -> None:
-    from weft.cli.view import View
+    from weft.cli.view import GOES_ON, View
 
     folder, size, ask_at = view.folder, -1, 0.0
     while True:
@@ -98,7 +98,7 @@ def _follow(view: View, job: SeenJob, place: int | None, tail: Tail) -> None:
                 size, ask_at = _size(folder), time.monotonic() + ASK
         state = view.jobs[job.key].states.get(place or 0)
         tail.more()  # after its state: what a job has written is there before its end is told
-        if view.how not in ("queued", "running") or (state is not None and state.is_end):
+        if view.how not in GOES_ON or (state is not None and state.is_end):
             return
         time.sleep(STEP)
 

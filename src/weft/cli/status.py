@@ -29,6 +29,7 @@ COLOURS = {
     "running": "blue",
     "failed": "red",
     "cut short": "red",
+    "held": "red",
     "cancelled": "yellow",
     "interrupted": "yellow",
 }
@@ -125,16 +126,20 @@ def _say_who_has_it(view: View, survey: Survey) -> None:
         _say(f"{view.facts.get('backend')} does not answer: {survey.away}")
     else:
         _say(f"in the hands of {view.facts.get('backend')}; to stop it: weft cancel {view.name}")
+    if survey.held:
+        ids = ", ".join(dict.fromkeys(str(sub.id) for sub, _, _ in survey.held))
+        _say(f"held, and will not run by itself: {ids}; release it there, or cancel the run")
 
 
 def _job_row(view: View, job: SeenJob, wide: int, now: float) -> str:
+    from weft.cli.view import GOES_ON
     from weft.cli.words import cut, duration
 
     elements = ""
     if job.elements is not None:
         good = sum(state.is_success for state in job.states.values())
         elements = f"{good}/{len(job.states)}"
-    seconds = job.seconds(now if view.how == "running" else view.changed)
+    seconds = job.seconds(now if view.how in GOES_ON else view.changed)
     took = "" if seconds is None else duration(seconds)
     state = _styled(f"{job.state.value:<11}", job.state.value)
     number = f"  {view.ids.get(job.key, ''):>{ID}}" if view.ids else ""

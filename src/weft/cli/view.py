@@ -14,9 +14,10 @@ from weft.rundir import RunFolder, read_journal
 if TYPE_CHECKING:
     from weft.jobs.cluster.survey import Survey
 
-__all__ = ["SeenJob", "View", "counted_states"]
+__all__ = ["GOES_ON", "SeenJob", "View", "counted_states"]
 
 ENDS = {"finished", "cancelled", "interrupted"}
+GOES_ON = ("queued", "running", "held")
 
 
 class SeenJob:
@@ -89,8 +90,9 @@ class View:
     Attributes:
         ids: what a batch system calls jobs, by key.
         survey: of a run that a batch system runs alone; None where it has a driver, or is over.
-        how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"finished"``, ``"cancelled"``, ``"interrupted"``
-            (by Ctrl-C), or ``"cut short"``: its driver is gone, and has said nothing.
+        how: ``"queued"`` (nothing of it has begun), ``"running"``, ``"held"`` (nothing of it runs, and something will
+            not by itself), ``"finished"``, ``"cancelled"``, ``"interrupted"`` (by Ctrl-C), or ``"cut short"``: its
+            driver is gone, and has said nothing.
         jobs: by key, in topological order.
         began, changed: seconds since the epoch.
     """
@@ -128,8 +130,12 @@ class View:
 
     def _how_it_stands(self, survey: Survey, *, live: bool) -> str:
         """A run that a batch system runs alone."""
+        from weft.executors.cluster.system import Phase
+
         if not live and survey.standing.not_submitted():
             return "cut short"
+        if survey.held and not any(line.phase is Phase.RUNNING for lines in survey.said.values() for line in lines):
+            return "held"
         waits = (State.WANTED, State.IDLE, State.UP_TO_DATE)
         return "queued" if all(job.state in waits for job in self.jobs.values()) else "running"
 
@@ -139,7 +145,7 @@ class View:
 
     def seconds(self) -> float:
         """How long it has been going on, or went on."""
-        return (time.time() if self.how in ("queued", "running") else self.changed) - self.began
+        return (time.time() if self.how in GOES_ON else self.changed) - self.began
 
     def job(self, text: str) -> SeenJob:
         """A job by its name, or the key that its files have."""
@@ -181,7 +187,8 @@ class View:
             return "" if job.state is State.IDLE else "not submitted"
         texts = [f"{line.state} ({line.reason})" if line.reason not in ("", "None") else line.state for line in lines]
         told = [text for text in dict.fromkeys(texts) if text not in ("RUNNING", "COMPLETING")]
-        return f"{where}: {', '.join(told)}" if told else ""
+        held = "will not run by itself; " if any(sub.key == job.key for sub, _, _ in survey.held) else ""
+        return f"{held}{where}: {', '.join(told)}" if told else ""
 
 
 def _survey(folder: RunFolder) -> Survey | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DRY",
     "NAMES",
     "Backend",
     "Place",
@@ -37,6 +38,7 @@ __all__ = [
 NAMES = ("local", "threads", "serial", "slurm", "dry")
 BATCH = ("slurm",)  # of these, those that are batch systems
 DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
+DRY = "dry:"  # there, before the backend that would run what is not to be run
 
 
 @runtime_checkable
@@ -129,7 +131,7 @@ def is_batch(backend: Any) -> bool:
 
 def default_backend() -> str:
     """The backend of a script that names none: what WEFT_BACKEND says, else ``"local"``."""
-    named = os.environ.get(DEFAULT)
+    named = os.environ.get(DEFAULT, "").removeprefix(DRY)
     if not named:
         return "local"
     return choose(named, NAMES, f"the environment variable {DEFAULT}")
@@ -137,7 +139,8 @@ def default_backend() -> str:
 
 def is_dry() -> bool:
     """Whether the environment says that nothing is to run, whatever a script says: `weft run --dry`."""
-    return os.environ.get(DEFAULT) == "dry"
+    named = os.environ.get(DEFAULT, "")
+    return named == "dry" or named.startswith(DRY)
 
 
 def check_options(where: str, backend: Any, options: Iterable[str]) -> None:

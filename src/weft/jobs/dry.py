@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.engine.states import State
 from weft.errors import WeftError
-from weft.jobs.backends import is_batch
+from weft.jobs.backends import check_options, is_batch, open_backend
 from weft.jobs.bind import with_results
 from weft.jobs.call import INSTEAD, JobCall
 from weft.jobs.conditions import check
@@ -17,12 +17,16 @@ from weft.jobs.prune import Plan, Planned
 from weft.jobs.records import Record
 from weft.payload import pack, unpackable_arguments
 
-__all__ = ["Dry", "predict"]
+if TYPE_CHECKING:
+    from weft.jobs.cluster.register import Submission
+
+__all__ = ["Dry", "Where", "predict"]
 
 AnyJob = Job[..., Any]
 
 LISTED = 200  # jobs that are shown
 ENDS = 3  # jobs of a long path that are shown at either end
+USUAL = 1001  # elements of an array that a batch system takes, where nobody has said otherwise
 
 
 class Dry:
@@ -49,7 +53,39 @@ class Dry:
         return None
 
 
-def predict(plan: Plan, records: Mapping[AnyJob, Record], script: str | None) -> str:
+class Where:
+    """Where jobs would run.
+
+    Args:
+        backend: of those that do not say so themselves; ``"dry"``: nowhere in particular.
+        options: of that backend.
+
+    Raises what `check_options` does.
+    """
+
+    def __init__(self, backend: Any, options: Mapping[str, Any]) -> None:
+        check_options("schedule", backend, options)
+        self._backend = backend
+        self._options = options
+        self._opened: list[tuple[Any, Any]] = []
+        if is_batch(backend):
+            self._cluster(backend)
+
+    def of(self, job: AnyJob) -> Any:
+        """The backend of a job: its `Cluster`, where it is a batch system, else as it was given."""
+        backend = self._backend if job.spec.backend is None else job.spec.backend
+        return self._cluster(backend) if is_batch(backend) else backend
+
+    def _cluster(self, backend: Any) -> Any:
+        for known, cluster in self._opened:
+            if known is backend or (isinstance(known, str) and known == backend):
+                return cluster
+        cluster = open_backend(backend, self._options if backend is self._backend else {})
+        self._opened.append((backend, cluster))
+        return cluster
+
+
+def predict(plan: Plan, records: Mapping[AnyJob, Record], script: str | None, where: Where) -> str:
     """What a plan would do, as text."""
     parts = [part for part in plan if part.state is State.WANTED]
     paths = _Paths(parts)
@@ -70,7 +106,8 @@ def predict(plan: Plan, records: Mapping[AnyJob, Record], script: str | None) ->
     if parts:
         lines.append(f"peak: {_count(paths.peak(), 'cpu')}, if there are as many")
         lines.append(f"longest path: {_path([records[job].name for job in paths.longest()])}")
-    lines.append(f"first problem: {_problem(parts, records) or 'none found'}")
+    lines += _submissions(plan, records, {part.job: where.of(part.job) for part in parts})
+    lines.append(f"first problem: {_problem(parts, records, where) or 'none found'}")
     return "\n".join(lines)
 
 
@@ -151,10 +188,63 @@ def _memory(amount: int) -> str:
     return f"{amount} bytes"
 
 
+# What a batch system would be told --------------------------------------------------------------------------
+
+
+def _submissions(plan: Plan, records: Mapping[AnyJob, Record], places: Mapping[AnyJob, Any]) -> list[str]:
+    """The submissions that a plan comes to, where a batch system runs it alone; or why it does not."""
+    from weft.executors.cluster.system import Busy
+    from weft.jobs.cluster.launch import laid_out, why_elsewhere
+    from weft.jobs.cluster.layout import Unsayable
+    from weft.jobs.cluster.place import Cluster
+    from weft.jobs.cluster.register import Register
+
+    systems = [place.system for place in places.values() if isinstance(place, Cluster)]
+    if not systems:
+        return []
+    system = systems[0]
+    try:
+        size = system.limits().array
+    except Busy:  # nobody is there; as it mostly is
+        size = USUAL
+    try:
+        why = why_elsewhere(records, places)
+        made = [] if why else list(laid_out(plan, records, Register(None), size, system))
+    except Unsayable as said:
+        why = str(said)
+    if why:
+        return [f"{system.name} cannot do it all, and this process would have to stay: {why}"]
+    rows: list[tuple[str, ...]] = [("submission", "array", "dependency")]
+    rows += [_submission_row(record, sub) for record, sub in made]
+    lines = [f"on {system.name}: {_count(len(made), 'submission')}", *_table(rows[: LISTED + 1])]
+    return lines if len(made) <= LISTED else [*lines, f"  and {len(made) - LISTED} more"]
+
+
+def _submission_row(record: Record, sub: Submission) -> tuple[str, ...]:
+    from weft.executors.cluster.slurm import AFTER
+    from weft.executors.cluster.slurm_text import spans
+
+    array = ""
+    if len(sub.indices) > 1 and sub.role == "call":
+        throttle = None if record.job is None else record.job.spec.throttle
+        array = ",".join(spans(sub.indices, steps=True)) + (f"%{throttle}" if throttle else "")
+    waits = [
+        f"{AFTER[how]}:{_named(dep)}"
+        if isinstance(how, str)
+        else f"{AFTER['success']}:{_named(dep)}_{dep.index_of(how)}"
+        for dep, how in sub.after
+    ]
+    return _named(sub), array or "-", ("?" if sub.any else ",").join(dict.fromkeys(waits)) or "-"
+
+
+def _named(sub: Submission) -> str:
+    return sub.key if sub.role == "call" else f"{sub.key} ({sub.role})"
+
+
 # What would stop it -----------------------------------------------------------------------------------------
 
 
-def _problem(parts: Sequence[Planned], records: Mapping[AnyJob, Record]) -> str | None:
+def _problem(parts: Sequence[Planned], records: Mapping[AnyJob, Record], where: Where) -> str | None:
     """The first thing that is certain to go wrong."""
     from weft.executors.terms import Machine
 
@@ -162,25 +252,29 @@ def _problem(parts: Sequence[Planned], records: Mapping[AnyJob, Record]) -> str 
     calls: dict[Any, JobCall] = {}
     for part in parts:
         try:
-            _try(part, machine, calls)
+            _try(part, where.of(part.job), machine, calls)
         except WeftError as error:
-            return f"{records[part.job].name}: {error}"
+            return f"{records[part.job].name}: {str(error).removeprefix(f'{part.job.name}: ')}"
     return None
 
 
-def _try(part: Planned, machine: Any, calls: dict[Any, JobCall]) -> None:
+def _try(part: Planned, place: Any, machine: Any, calls: dict[Any, JobCall]) -> None:
     job = part.job
     if not part.edges and not job.arguments.takes:  # what others have to make first cannot be missed now
         check(job.conditions, "before", job.name)
         if job.elements is not None:
-            for place in part.places:
-                check(job.conditions, "before", job.name, job.elements[place])
-    if isinstance(job.spec.backend, str | None) and job.spec.backend not in ("threads", "serial"):
-        if not is_batch(job.spec.backend):
-            machine.terms(job.spec.resources)
+            for index in part.places:
+                check(job.conditions, "before", job.name, job.elements[index])
+    from weft.jobs.cluster.place import Cluster
+
+    if place in ("local", "dry") or isinstance(place, Cluster):
         key = (id(job.function), *(id(condition.function) for condition in job.conditions))
         call = calls.setdefault(key, JobCall(job.function, job.conditions))
-        call.packed()
+        if isinstance(place, Cluster):
+            place.check(job, call)
+        else:
+            machine.terms(job.spec.resources)
+            call.packed()
         _try_arguments(job)
 
 

@@ -56,6 +56,7 @@ class Earlier:
         self.marks = Fingerprints()
         self.resumed = False
         self.survey: Survey | None = None  #: Of a run that is gone on with.
+        self.left: RunFolder | None = None  #: One that would be gone on with, if it is not only looked at.
         self._named = named
         self._folder: RunFolder | None = None
         self._past: Past | None = None
@@ -68,6 +69,9 @@ class Earlier:
         elif head is not None and look_only:
             self._past = Past(head)
             if not is_over(head):
+                from weft.jobs.cluster.systems import is_detached
+
+                self.left = head if is_detached(head) else None
                 self._find_finished()
         elif head is not None:
             try:

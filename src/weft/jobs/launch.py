@@ -33,6 +33,7 @@ def schedule(
     raise_on_failure: bool = True,
     prune: bool = True,
     fresh: bool = False,
+    dry: bool = False,
     **backend_options: Any,
 ) -> Run:
     """Run jobs and all that they need, each once; what is done already is left out.
@@ -50,6 +51,7 @@ def schedule(
         prune: leave out what is done. Default: True.
         fresh: ignore all earlier runs. Default: False: one that was cut short is taken over, and one that a batch
             system runs is gone on with: what is missing is submitted.
+        dry: run nothing, and print what would be run there; ``backend="dry"`` does so for no backend in particular.
         backend_options: such as ``max_workers=4``; an unknown one is an error that lists them.
 
     Raises:
@@ -63,12 +65,12 @@ def schedule(
         WorkflowError: an ExceptionGroup with one `JobFailed` for each job, or element of an array, that failed.
     """
     _check(jobs, name)
-    if backend is None or is_dry():
+    if backend is None:
         backend = default_backend()
     order = ordered(jobs)
     _refuse_unbound(order)
-    if backend == "dry":
-        return _dry(jobs, order, name, prune=prune, fresh=fresh, options=backend_options)
+    if dry or backend == "dry" or is_dry():
+        return _dry(jobs, order, name, prune=prune, fresh=fresh, backend=backend, options=backend_options)
     with _Places(backend, backend_options, order) as places:
         if wait is False and backend == "serial":
             raise ChoiceError('backend="serial" runs jobs in the thread that waits for them; leave wait=False out')
@@ -125,17 +127,20 @@ def _dry(
     *,
     prune: bool,
     fresh: bool,
+    backend: Any,
     options: Mapping[str, Any],
 ) -> Run:
     """Print what would be run."""
-    from weft.jobs.dry import Dry, predict
+    from weft.jobs.dry import Dry, Where, predict
 
-    check_options("schedule", "dry", options)
+    where = Where(backend, options)
     named = Named(order)
     with Earlier(named, [*dict.fromkeys(jobs)], name, fresh=fresh, look_only=True) as earlier:
         plan = Plan(jobs, prune=prune, order=order, finished=earlier.finished, known=earlier.known)
         records = records_of(plan, named, earlier)
-    print(predict(plan, records, script()))
+    print(predict(plan, records, script(), where))
+    if earlier.left is not None:
+        print(f"run {earlier.left.name} may go on: what of it is in the queue would not be submitted again")
     return Run(list(records.values()), Dry(name or "dry"))
 
 

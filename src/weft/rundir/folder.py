@@ -143,7 +143,7 @@ class RunFolder:
         """Be its driver no longer."""
         if self._lock >= 0:
             try:
-                # Closing is not enough: a child that is being made, and has not become another program yet, has it open.
+                # Closing is not enough: a child that is being made, and is no other program yet, has it open.
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
             except OSError:  # no locks here
                 pass
@@ -254,12 +254,12 @@ def _runs() -> Iterator[RunFolder]:
 
 
 def remove_rests() -> None:
-    """Delete what is left of runs whose removal was interrupted."""
-    runs = home() / "runs"
-    if runs.exists():
-        check_folder(runs)
-        for path in runs.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+    """Delete what is left of runs, and of folders of executors, whose removal was interrupted."""
+    for folder in (home() / "runs", home() / "executors"):
+        if folder.exists():
+            check_folder(folder)
+            for path in folder.glob(".*"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def find_run(name: str | os.PathLike[str]) -> RunFolder:

@@ -13,6 +13,7 @@ A fact is a scenario over the questions of a `BatchSystem`, with a `Harm` for wh
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,8 @@ UNKNOWN = "999999"  # an id that no job has
 #: and take the place of another; so where that can be, the gate is opened for all.
 WAIT = 'printf . > "$0/gate/arrivals"; head -c 1 "$0/gate/passes" > /dev/null'
 GOOD, BAD = "exit 0", "exit 3"
+#: More memory than the 100 MB that are asked for, once one is let through the gate.
+HOG = f"{WAIT}; exec '{sys.executable}' -c 'x = bytearray(400_000_000); import time; time.sleep(1000)'"
 
 
 class Fact(NamedTuple):
@@ -106,9 +109,9 @@ class Bench:
         script.write_text("\n".join(lines) + "\n")
         return self.submitted(Order(f"fact-{self._token}-{script.stem}", str(script), (0,)))
 
-    def waiting(self, **rest) -> str:
+    def waiting(self, text: str = WAIT, **rest) -> str:
         """A job whose elements are at the gate."""
-        job = self.submit(WAIT, **rest)
+        job = self.submit(text, **rest)
         self.gate.arrived(self._counts[job])
         self.runs(job)
         return job
@@ -348,10 +351,19 @@ def a_partition_that_is_down_takes_and_starts_nothing(b):
 @fact("fail_launch", "release")
 def a_launch_that_fails_leaves_the_job_held(b):
     b.harm.fail_launch()
-    job = b.submit(GOOD)
+    job = b.submit(GOOD, options=(("requeue", None),))
     b.waits(job, "launch failed requeued held")
     b.harm.release(job)
     assert b.end(job).state == "COMPLETED"
+
+
+@fact("fail_launch")
+def a_launch_that_fails_cancels_a_job_that_must_not_run_again(b):
+    b.harm.fail_launch()
+    end = b.end(b.submit(GOOD, options=(("no-requeue", None),)))
+    assert (end.state, end.exitcode, end.signal, end.restarts) == ("CANCELLED", None, None, 0)
+    assert b.lines("0.log") == ["Error running slurm prolog: 1"]
+    assert b.system.verdict(end, b.lines("0.log")[0])[0] == "infrastructure"
 
 
 # Submissions --------------------------------------------------------------------------------------------------
@@ -458,10 +470,11 @@ def what_cannot_come_cancels_the_dependents_and_theirs(b):
     assert b.end(child).state == b.end(grandchild).state == "CANCELLED"
 
 
-@fact("invalid_dependents_stay")
+@fact("let_invalid_dependents_stay")
 def what_cannot_come_leaves_them_waiting_if_told_so(b):
     parent = b.submit(BAD)
     b.end(parent)
+    b.harm.let_invalid_dependents_stay()
     child = b.submit(GOOD, after=[(parent, "success")], options=(("kill-on-invalid-dep", "no"),))
     b.waits(child, "DependencyNeverSatisfied")
 
@@ -659,16 +672,18 @@ def time_limits_are_whole_minutes(b):
 
 @fact("exceed_memory")
 def memory_that_a_cgroup_watches_is_told_in_the_state(b):
-    job = b.waiting()
+    job = b.waiting(HOG, memory="100MB")
     b.harm.exceed_memory(job)
+    b.gate.open()
     end = b.end(job)
     assert (end.state, end.signal) == ("OUT_OF_MEMORY", None)
 
 
 @fact("exceed_memory_polled")
 def memory_that_is_polled_is_told_in_the_log_alone(b):
-    job = b.waiting(memory="100MB")
+    job = b.waiting(HOG, memory="100MB")
     b.harm.exceed_memory_polled(job)
+    b.gate.open()
     end = b.end(job)
     assert (end.state, end.signal, end.reason) == ("FAILED", 9, "JobLaunchFailure")
     assert any("memory limit" in line for line in b.lines("0.log"))

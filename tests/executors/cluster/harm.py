@@ -19,7 +19,6 @@ class Harm(Protocol):
 
     capacity: int  #: Elements of one cpu that run at once.
     kill_wait: float  #: Seconds from SIGTERM to SIGKILL.
-    invalid_dependents_stay: bool  #: Waiting, where their options say so.
     leftovers_are_killed: bool  #: With the end of a job's script, whatever they have become.
 
     def until(self, holds: Callable[[], object]) -> None:
@@ -50,10 +49,13 @@ class Harm(Protocol):
         """Something more urgent takes its place; it may be run again."""
 
     def exceed_memory(self, job: str) -> None:
-        """It is found to have taken too much memory, by a cgroup."""
+        """It is found to have taken too much memory, by a cgroup: now, or when it does."""
 
     def exceed_memory_polled(self, job: str) -> None:
         """The same, found by polling."""
+
+    def let_invalid_dependents_stay(self) -> None:
+        """Those that are submitted now wait for ever for what cannot come, where their options say so."""
 
     def fail_launch(self) -> None:
         """The next launch fails."""
@@ -89,7 +91,7 @@ class Harm(Protocol):
 class FakeHarm:
     """That of a `FakeCluster`."""
 
-    invalid_dependents_stay = leftovers_are_killed = True
+    leftovers_are_killed = True
 
     def __init__(self, cluster: FakeCluster, clock: VirtualClock, capacity: int) -> None:
         self.cluster = cluster
@@ -116,6 +118,9 @@ class FakeHarm:
 
     def exceed_memory_polled(self, job):
         self.cluster.out_of_memory(job, by="polling")
+
+    def let_invalid_dependents_stay(self):
+        pass  # it goes by the options of a script
 
     def lose_node(self, node):
         self.cluster.hangs()

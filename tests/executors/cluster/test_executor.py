@@ -1,5 +1,6 @@
 """ClusterExecutor on a fake cluster: what it makes of each fault, in a fraction of the time of a real one."""
 
+import gc
 import os
 import signal
 import threading
@@ -11,20 +12,23 @@ import pytest
 
 from contract.stage import Gate
 from hand import PATIENCE, eventually
-from weft import Retry
+from weft import Retry, on_terminate
 from weft.errors import (
     ArgumentError,
     ChoiceError,
     ClosedError,
     JobDied,
     OutOfMemory,
+    RemoteError,
     RunInUse,
     StorageError,
     SubmitError,
+    TamperedError,
     TaskTimeout,
 )
-from weft.executors import ClusterExecutor, FakeCluster
+from weft.executors import ClusterExecutor, FakeCluster, VirtualClock
 from weft.executors.cluster.folder import GroupFolder
+from weft.executors.cluster.kept import KeptFolder
 from weft.executors.cluster.system import Busy
 
 
@@ -142,6 +146,57 @@ def test_with_several_calls_in_a_job_its_log_goes_when_all_have_gone_well(make):
     assert futures[2].log.read_text() == "c\n"
 
 
+WEIRD = 'it\'s "a"\nfolder $HOME %j ü'
+
+
+def test_a_folder_of_any_name_will_do(make, tmp_path, monkeypatch):
+    (tmp_path / WEIRD).mkdir()
+    monkeypatch.chdir(tmp_path / WEIRD)
+    ex = make(directory=tmp_path / WEIRD / "ex")
+    futures = [ex.submit(print, "here") for _ in range(3)]
+    assert [future.result(PATIENCE) for future in futures] == [None] * 3
+    assert eventually(lambda: [future.stdout for future in futures] == ["here\n"] * 3)
+
+
+def test_ten_thousand_that_wait_are_few_submissions_and_one_question(make):
+    with FakeCluster(array=1000) as cluster:
+        cluster.partition_down("debug")
+        ex = ClusterExecutor(cluster, directory=make().directory.with_name("large"), poll_interval=0.05)
+        with ex._core.book.lock:  # they come together
+            futures = [ex.submit(square, x) for x in range(10_000)]
+        assert eventually(lambda: futures[-1].job_id is not None)
+        assert cluster.calls["submit"] == 10
+        looks = cluster.calls["look"]
+        assert eventually(lambda: cluster.calls["look"] > looks + 2)
+        assert eventually(lambda: futures[5000].state == "PENDING")
+        ex.shutdown(cancel_futures=True)
+        assert cluster.look(map(str, range(1, 11))) == []
+
+
+class Unwilling(Exception):
+    """Cannot be pickled: it has a lock with it."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def unwilling():
+    raise Unwilling("with a lock")
+
+
+def test_what_does_not_pickle_fails_where_it_is_and_nothing_else(cluster, make):
+    ex = make()
+    with pytest.raises(ArgumentError, match="argument 1"):
+        ex.submit(square, threading.Lock())
+    result, error, good = ex.submit(threading.Lock), ex.submit(unwilling), ex.submit(square, 3)
+    assert "the result of allocate_lock cannot be sent back" in str(failure(result))
+    assert isinstance(failure(error), RemoteError)
+    assert (failure(error).type_name.rpartition(".")[2], failure(error).text) == ("Unwilling", "with a lock")
+    assert good.result(PATIENCE) == 9
+    assert cluster.calls["submit"] == 1
+
+
 # The batch system's answers
 
 
@@ -194,6 +249,27 @@ def test_a_submission_whose_answer_is_lost_is_made_once(cluster, make, tmp_path,
     assert cluster.calls["submit"] == (1 if taken else 2)
 
 
+def test_the_controller_may_be_away_for_half_a_minute_whatever_is_under_way(tmp_path):
+    clock = VirtualClock(patience=PATIENCE)
+    with FakeCluster(clock=clock) as cluster:
+        ex = ClusterExecutor(cluster, directory=tmp_path / "ex")
+        gate = Gate(tmp_path / "gate")
+        runs = ex.submit(lambda: gate.wait() or "ran")
+        clock.until(runs.running)
+        gate.arrived()
+        since = clock.now()
+        cluster.stop_controller(30)
+        gate.open()  # it ends while nobody knows
+        late = ex.submit(square, 5)
+        clock.until(lambda: runs.done() and late.done())
+        assert (runs.result(), late.result()) == ("ran", 25)
+        assert clock.now() - since >= 30
+        assert cluster.states("2") == {0: "COMPLETED"}
+        with clock.flying():
+            ex.shutdown()
+        gate.close()
+
+
 def test_an_id_that_cannot_be_written_down_costs_no_job(make, monkeypatch):
     def full(self, job):
         raise StorageError("no space left")
@@ -221,6 +297,29 @@ def test_one_whose_record_has_aged_out_is_given_up_after_the_time_of_grace(clust
     cluster.on_call = lambda question: cluster.forget(future.job_id, records=True) if question == "inquire" else None
     cluster.kill(future.job_id)
     assert "nobody knows how" in str(failure(future))
+
+
+def test_an_outcome_that_comes_late_is_waited_for(cluster, make, monkeypatch):
+    arrived, hidden = GroupFolder.arrived, True
+    monkeypatch.setattr(GroupFolder, "arrived", lambda folder: [] if hidden else arrived(folder))
+    future = make().submit(square, 7)
+    assert eventually(lambda: cluster.calls["inquire"])  # it has ended, and is missed
+    looks = cluster.calls["look"]
+    assert eventually(lambda: cluster.calls["look"] > looks + 3)
+    assert not future.done()
+    hidden = False
+    assert future.result(PATIENCE) == 49
+
+
+def test_an_outcome_that_is_torn_is_told(make):
+    ex = make()
+    ex._core.book.pace = ex._core.book.pace._replace(grace=0.2)
+
+    def tear(folder):
+        (folder / "groups" / "0" / "outcomes" / "0.0").write_bytes(b"half of it")
+        os._exit(0)
+
+    assert isinstance(failure(ex.submit(tear, ex.directory)), TamperedError)
 
 
 # Deaths
@@ -257,7 +356,7 @@ def test_one_that_somebody_else_cancels_is_told(cluster, make, gate):
 
 def test_a_job_that_cannot_be_launched_is_told_and_leaves_the_queue(cluster, make):
     cluster.fail_launch()
-    future = make().submit(square, 2)
+    future = make(requeue=None).submit(square, 2)
     assert "launch failed requeued held" in str(failure(future))
     assert eventually(lambda: not cluster.look([future.job_id]))
 
@@ -274,6 +373,13 @@ def test_what_never_begins_is_told(cluster, make):
     error = failure(make().submit(square, 2))
     assert "could not be started on its node" in str(error)
     assert cluster.calls["submit"] == 4
+
+
+def test_a_launch_that_fails_for_good_is_a_reason_to_try_again(cluster, make):
+    cluster.fail_launch()
+    future = make(retries={"infrastructure": 1}).submit(square, 2)
+    assert future.result(PATIENCE) == 4
+    assert "as its node failed to make ready for it" in future.tries[0]
 
 
 def test_one_that_its_user_holds_is_waited_for(cluster, make, gate):
@@ -325,6 +431,16 @@ def test_one_that_is_preempted_runs_again(cluster, make, gate):
     gate.arrived()
     cluster.preempt(future.job_id)
     assert future.result(PATIENCE) == "1"
+
+
+def test_one_that_is_preempted_and_must_not_run_again_is_told(cluster, make, gate):
+    future = make(retries={"infrastructure": 1}).submit(lambda: gate.wait() or "second")
+    gate.arrived()
+    cluster.preempt(future.job_id)
+    gate.arrived()
+    gate.open()
+    assert future.result(PATIENCE) == "second"
+    assert "had to make way for a job of higher priority (PREEMPTED)" in future.tries[0]
 
 
 def test_one_of_several_calls_in_a_job_that_dies_takes_no_other_along(make, gate):
@@ -434,7 +550,7 @@ def test_another_client_takes_up_all_that_was_submitted(cluster, make, gate):
     futures = [ex.submit(square, 1), ex.submit(lambda: 1 // 0), ex.submit(lambda: gate.wait() or "late")]
     wait(futures[:2], PATIENCE)
     gate.arrived()
-    with pytest.raises(RunInUse):
+    with pytest.raises(RunInUse, match=rf"the executor in .* goes on: process {os.getpid()} on .* attends to what"):
         ClusterExecutor.attach(ex.directory, cluster)
     ex._core.interrupt()
     ex.shutdown()
@@ -489,6 +605,64 @@ def test_a_client_that_is_attached_takes_nothing_new_and_counts_on_where_the_oth
     assert (future.key, future.result(PATIENCE)) == ("1", 16)
     more.shutdown()
     assert [one.result(PATIENCE) for one in ClusterExecutor.attach(ex.directory, cluster).values()] == [9, 16]
+
+
+def is_over(executor):
+    return KeptFolder(executor.directory).is_over()
+
+
+def test_a_folder_knows_when_nothing_of_it_is_in_the_queue(cluster, make, gate):
+    ex = make()
+    futures = [ex.submit(square, 1), ex.submit(os._exit, 3), ex.submit(hang, gate)]
+    gate.arrived()
+    wait(futures[:2], PATIENCE)
+    assert not is_over(ex)
+    futures[2].cancel()
+    ex.shutdown()
+    assert is_over(ex)
+    assert not KeptFolder(ex.directory).is_live()
+    more = ClusterExecutor(cluster, directory=ex.directory, poll_interval=0.05)
+    assert not is_over(ex)  # the one that died has left no outcome, so nobody else knows
+    more.shutdown()
+
+
+def test_a_folder_that_was_left_is_over_when_there_is_an_outcome_of_all(cluster, make, gate):
+    ex = make(on_exit="leave", tasks_per_job=2)
+    futures = [ex.submit(square, 1), ex.submit(lambda: gate.wait() or 1 // 0), ex.submit(square, 2)]
+    gate.arrived()
+    wait([futures[0], futures[2]], PATIENCE)
+    ex._core.interrupt()
+    ex.shutdown()
+    assert not is_over(ex)
+    gate.open()
+    assert eventually(lambda: is_over(ex))
+
+
+def test_a_call_that_was_told_to_end_may_be_run_again(cluster, make, gate):
+    def told_to_end():
+        on_terminate(lambda: None)
+        hang(gate)
+
+    ex = make(on_exit="leave", requeue=None)
+    future = ex.submit(told_to_end)
+    gate.arrived()
+    job = future.job_id
+    ex._core.interrupt()
+    ex.shutdown()
+    cluster.requeue(job)
+    gate.arrived()  # the second try
+    assert eventually(lambda: os.listdir(ex.directory / "groups" / "0" / "outcomes") == ["0.0"])
+    assert not is_over(ex)
+    cluster.cancel_by_other(job)
+
+
+def test_an_executor_that_nobody_holds_says_that_it_is_over(make):
+    directory = make().directory.with_name("dropped")
+    with FakeCluster() as cluster:
+        future = ClusterExecutor(cluster, directory=directory, poll_interval=0.05).submit(square, 3)
+        assert future.result(PATIENCE) == 9
+        del future
+        assert eventually(lambda: gc.collect() >= 0 and (directory / "over").exists())
 
 
 def test_a_folder_of_another_batch_system_is_refused(cluster, make):

@@ -22,6 +22,7 @@ TIME = "slurmstepd-n3: error: *** JOB 17 ON n3 CANCELLED AT 2026-11-25T10:38:37 
 CANCEL = "slurmstepd-n2: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 ***\n"
 SPOOL = "slurmstepd-n4: error: execve(): /var/spool/slurmd/job00295/slurm_script: No such file or directory\n"
 PREEMPT = "slurmstepd: error: *** JOB 13 ON n2 CANCELLED AT 2026-11-25T10:38:31 DUE TO PREEMPTION ***\n"
+PROLOG = "Error running slurm prolog: 1\n"
 
 
 def ended(state, log="", reason="", **fields):
@@ -48,6 +49,10 @@ def ended(state, log="", reason="", **fields):
         ("infrastructure", "FAILED", {"signal": 53, "reason": "JobLaunchFailure"}),
         ("unstarted", "FAILED", {"exitcode": 2, "log": SPOOL}),
         ("infrastructure", "CANCELLED", {"log": PREEMPT}),
+        ("infrastructure", "CANCELLED", {"log": PROLOG}),
+        ("cancelled", "CANCELLED", {"log": PROLOG + "try 1\n"}),  # that was an earlier try
+        ("cancelled", "CANCELLED", {"signal": 15, "log": PROLOG}),  # it has run
+        ("died", "FAILED", {"exitcode": 1, "log": PROLOG}),
         ("cancelled", "CANCELLED", {"signal": 15, "log": CANCEL}),
         ("cancelled", "CANCELLED", {"reason": "DependencyNeverSatisfied"}),
         ("cancelled", "CANCELLED", {"signal": 15, "log": PREEMPT + "try 1\n" + CANCEL}),  # that was an earlier try

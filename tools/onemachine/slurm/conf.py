@@ -203,7 +203,8 @@ def gres_conf(shape: Shape) -> str:
     return HEAD + "".join(f"NodeName={shape.names[-1]} Name=gpu File={file}\n" for file in ("/dev/null", "/dev/zero"))
 
 
-CGROUP_CONF = HEAD + "CgroupPlugin=cgroup/v1\n"  # not used; Slurm would look for one and complain
+# Used with TaskPlugin=task/cgroup only, for root; without it Slurm would look for a plugin and complain.
+CGROUP_CONF = HEAD + "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"
 
 
 def value(text: str, key: str) -> str:

@@ -22,12 +22,13 @@ from weft.executors.cluster.book import Book, Pace
 from weft.executors.cluster.controller import Controller
 from weft.executors.cluster.folder import Folder
 from weft.executors.cluster.future import ClusterFuture
+from weft.executors.cluster.kept import KeptFolder
 from weft.executors.cluster.options import OWN, Options, count, read_options
 from weft.executors.cluster.system import BatchSystem, Sheet
 from weft.executors.cluster.watcher import Watcher
 from weft.executors.functions import Shelf
 from weft.payload import call_name, pack, unpackable_arguments
-from weft.rundir import RunFolder, home, make_folder, safe_name
+from weft.rundir import home, make_folder, safe_name
 
 __all__ = ["ClusterExecutor"]
 
@@ -249,8 +250,9 @@ class _Core:
 
     def __init__(self, system: BatchSystem, path: Path, own: Mapping[str, Any]) -> None:
         self.folder = Folder.create(path)
-        self.lock = RunFolder(path)
+        self.lock = KeptFolder(path)
         self.lock.lock()
+        self.folder.begin()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
         groups = self.folder.groups()
         self.numbers = itertools.count(
@@ -267,6 +269,7 @@ class _Core:
         self.controller.limit(own["max_array_size"])
         self.watcher = Watcher(self.book, system, keep_logs=own["keep_logs"])
         self.threads: list[threading.Thread] = []
+        self._serving = 0  # of these, those that have not ended
         self._starting = threading.Lock()
 
     def shelf(self, import_paths: tuple[str, ...]) -> Shelf:
@@ -282,11 +285,25 @@ class _Core:
             return
         with self._starting:
             if not self.threads:
+                self._serving = 2
                 for name, run in (("submits", self.controller.run), ("listens", self.watcher.run)):
                     # Daemons, so that what never ends cannot keep the process; the hook at exit waits for them.
-                    thread = threading.Thread(target=run, name=f"weft-{self.folder.name}-{name}", daemon=True)
+                    thread = threading.Thread(
+                        target=self._serve, args=(run,), name=f"weft-{self.folder.name}-{name}", daemon=True
+                    )
                     thread.start()
                     self.threads.append(thread)
+
+    def _serve(self, run: Callable[[], None]) -> None:
+        """A thread, until all is over; the last one says so to those who come later."""
+        run()
+        with self._starting:
+            self._serving -= 1
+            if self._serving:
+                return
+        if not self.book.left:
+            self.folder.end()
+        self.lock.unlock()
 
     def join(self) -> None:
         """Until all is over."""

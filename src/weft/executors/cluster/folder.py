@@ -3,6 +3,7 @@
     <folder>/                 the user's alone, see `weft.rundir`
         executor.json         which batch system, and what the names of submissions have in common
         lock                  held by the living client
+        over                  while there is none: nothing of it is in the queue any more
         worker.py             what the scripts start
         groups/<n>/           one submission
             calls             what it is to do, see `formats`
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from weft.executors.cluster.future import Terms
 
 __all__ = ["Call", "Folder", "GroupFolder", "Plan"]
+
+OVER = "over"  # the file that says so
+LEFT_OUT = "cancelled"  # in the place of a try: a call that is not to be made
 
 
 class Call(NamedTuple):
@@ -112,6 +116,24 @@ class Folder:
             return str(facts["token"]), str(facts["system"])
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is not what weft wrote there") from error
+
+    def begin(self) -> None:
+        """Somebody goes on in it. Raises StorageError."""
+        try:
+            (self.path / OVER).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write in {self.path}: {error.strerror}") from error
+
+    def end(self) -> None:
+        """Nothing of it is in the queue any more."""
+        try:
+            write_atomic(self.path / OVER, b"")
+        except StorageError:  # then that is found out from the outcomes, as far as there are some
+            pass
+
+    def is_over(self) -> bool:
+        """Whether nothing of it is in the queue, as far as that can be known without asking the batch system."""
+        return (self.path / OVER).exists() or all(group.is_over() for group in self.groups())
 
     def group(self, number: int) -> GroupFolder:
         """The folder of one submission."""
@@ -230,10 +252,34 @@ class GroupFolder:
         kind, payload = unpack(unseal(data, outcome_purpose(self._of, self.number, int(index), int(restarts)), path))
         return kind, payload
 
+    def is_over(self) -> bool:
+        """Whether there is an outcome of every call; not of one that was told to end, and may be run again."""
+        try:
+            with open(self.path / "calls", "rb") as file:
+                _, count, _, _ = HEAD.unpack(file.read(HEAD.size))
+        except (OSError, struct.error):
+            return False
+        last: dict[int, int] = {}
+        over = set()
+        for name in self.arrived():
+            index, _, restarts = name.partition(".")
+            if index.isdecimal() and restarts == LEFT_OUT:
+                over.add(int(index))
+            elif index.isdecimal() and restarts.isdecimal():
+                last[int(index)] = max(int(restarts), last.get(int(index), 0))
+        return all(index in over or (index in last and self._is_final(index, last[index])) for index in range(count))
+
+    def _is_final(self, index: int, restarts: int) -> bool:
+        try:
+            kind, _ = self.outcome(f"{index}.{restarts}")
+        except Exception:  # noqa: BLE001 - cut short, or not ours
+            return False
+        return kind != "stopped"
+
     def leave_out(self, index: int) -> None:
         """Have a call not made, if it has not begun; the others of its element go on."""
         try:
-            os.close(append_to(Path(self.outcomes, f"{index}.cancelled")))
+            os.close(append_to(Path(self.outcomes, f"{index}.{LEFT_OUT}")))
         except StorageError:  # then it is made in vain
             pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from errno import ENOENT
 from typing import Literal, TypeAlias
 
 from weft.errors import ending
@@ -77,6 +78,7 @@ NOTES: dict[str, tuple[Fate, str]] = {
 # slurmd takes the script of a job that just starts for one that an earlier job has left, and deletes it, where the
 # controller asks after its node in that moment. Seen once in some thousands of starts.
 UNSTARTED = re.compile(r"execve\(\): \S*/slurm_script: ")
+PROLOG = re.compile(r"^Error running slurm prolog: \d+\s*\Z", re.MULTILINE)  # slurmd's own words, at the end
 MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
 
 
@@ -87,8 +89,14 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
     # Words of anybody else count only where they explain a kill: programs may speak of memory as they like.
     if any(map(MEMORY.search, notes)) or (_killed(seen, 9) and MEMORY.search(log)):
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
-    if any(map(UNSTARTED.search, notes)):
+    if seen.exitcode == ENOENT and any(map(UNSTARTED.search, notes)):
         return "unstarted", f"it could not be started on its node, by its log ({seen.state})"
+    # A job that must not be run again is cancelled by its node where that fails; the script was never started.
+    if seen.state == "CANCELLED" and seen.signal is None and PROLOG.search(log):
+        return (
+            "infrastructure",
+            f"it could not be started, as its node failed to make ready for it, by its log ({seen.state})",
+        )
     if seen.state == "CANCELLED" or _killed(seen, 9) or _killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():

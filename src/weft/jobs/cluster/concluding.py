@@ -13,7 +13,7 @@ from weft.engine.states import State
 from weft.errors import StorageError, told
 from weft.executors.cluster.death import add_to, died, tail_of
 from weft.executors.cluster.formats import EXIT_FAILED
-from weft.executors.cluster.system import Phase
+from weft.executors.cluster.system import Phase, Seen
 from weft.jobs.loaded import failure_of
 from weft.payload import pack_failure
 from weft.rundir import Attempt, Outcome, Recorder, read_file
@@ -21,7 +21,7 @@ from weft.rundir import Attempt, Outcome, Recorder, read_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from weft.executors.cluster.system import BatchSystem, Seen
+    from weft.executors.cluster.system import BatchSystem
     from weft.jobs.cluster.register import Submission
     from weft.jobs.cluster.standing import Standing
     from weft.jobs.records import Record
@@ -58,6 +58,8 @@ class Answers(NamedTuple):
 class Concluding:
     """Draws conclusions, each job after those that it comes after. The new events are in `events`, and in the records.
 
+    What has left an outcome that does not read is in `torn`: how it ended is to be asked.
+
     Args:
         standing: what is known.
         system: the batch system.
@@ -66,6 +68,7 @@ class Concluding:
 
     def __init__(self, standing: Standing, system: BatchSystem | None, answers: Answers) -> None:
         self.events: list[dict[str, Any]] = []
+        self.torn: set[tuple[int, int]] = set()
         self._standing = standing
         self._system = system
         self._answers = answers
@@ -104,10 +107,14 @@ class Concluding:
 
     def _element(self, record: Record, sub: Submission, place: int) -> None:
         answers, element = self._answers, (sub.number, place)
-        outcome = self._outcome(answers.candidates(sub, place))
+        names = answers.candidates(sub, place)
+        outcome = self._outcome(names)
         if outcome is not None:
             self._arrive(record, sub, place, outcome)
-        elif element in answers.live:
+            return
+        if names:
+            self.torn.add(element)
+        if element in answers.live:
             runs = answers.live[element].phase is Phase.RUNNING
             if sub.role == "call" and runs is (record.states[place] is State.WANTED):
                 self._event(record, sub, place, State.RUNNING if runs else State.WANTED)
@@ -117,7 +124,7 @@ class Concluding:
     def _outcome(self, names: list[str]) -> Outcome | None:
         for name in names:
             outcomes = read_file(self._run / "outcomes" / name, self._run)
-            if outcomes:  # else it is torn
+            if outcomes:  # else it is torn, as by a full disk
                 return outcomes[-1]
         return None
 
@@ -139,16 +146,26 @@ class Concluding:
         """It neither waits nor runs, and has left no outcome."""
         log = sub.log_of(self._run, place)
         tail = tail_of(log)
-        word, sentence = "died", "it has ended, and nobody knows how"
-        if end is not None:
-            assert self._system is not None
-            word, sentence = self._system.verdict(end, tail)
+        end, word, sentence = self._judged(sub, place, end, tail)
         if word == "cancelled":
             self._cancelled(record, sub, place, sentence)
+        elif end is None and not self._standing.may_run(sub, place):
+            pass  # somebody else's end decides
         elif (end is not None and (end.signal or end.exitcode not in (0, EXIT_FAILED))) or self._is_late(sub, place):
             self._bury(record, sub, place, end, word, sentence, log, tail)
         elif sub.role == "call" and record.states[place] is State.WANTED and self._edges.meets(record, place):
             self._event(record, sub, place, State.RUNNING)  # as far as anybody knows
+
+    def _judged(self, sub: Submission, place: int, end: Seen | None, tail: str) -> tuple[Seen | None, str, str]:
+        """How it ended, what it died of, and how that is told."""
+        given_up = self._standing.given_up.get((sub.number, place))
+        if given_up is not None and (end is None or (end.signal, end.exitcode) == (None, None)):
+            # It was taken out of the queue for this, and has not run since.
+            end = Seen(str(sub.id), None, Phase.PENDING, *given_up, 0 if end is None else end.restarts)
+        if end is None:
+            return None, "died", "it has ended, and nobody knows how"
+        assert self._system is not None
+        return end, *self._system.verdict(end, tail)
 
     def _is_late(self, sub: Submission, place: int) -> bool:
         """There should be an outcome, or somebody who knows more: whether it has been waited for long enough."""

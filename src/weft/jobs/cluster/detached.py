@@ -76,7 +76,11 @@ class Detached:
     # Waiting --------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None) -> bool:
-        """Return when the run is over, or False after so many seconds."""
+        """Return when the run is over, or False after so many seconds.
+
+        What the batch system holds for ever is taken out of the queue: it has died of that, as with an executor. Who
+        only looks leaves it there, as it may be released.
+        """
         clock = Clock() if self._system is None else self._system.clock
         end = None if timeout is None else clock.now() + timeout
         pause = FASTEST
@@ -87,6 +91,7 @@ class Detached:
                     self._fill_in()
                     return bool(self.survey.over)
                 self._refuse_to_wait_for_ever()
+                self.survey.give_up_held()
                 pause = FASTEST if changed else min(pause * 1.5, SLOWEST)
                 self._pause(clock, pause if end is None else min(pause, end - clock.now()))
         except KeyboardInterrupt:

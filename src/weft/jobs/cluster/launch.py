@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weft.engine.states import State
@@ -13,7 +13,7 @@ from weft.jobs.cluster.layout import Layout, Never, Unsayable
 from weft.jobs.cluster.papers import Papers
 from weft.jobs.cluster.place import Cluster
 from weft.jobs.cluster.register import Register
-from weft.jobs.cluster.submitting import Submitter
+from weft.jobs.cluster.submitting import Patience, Submitter
 from weft.jobs.cluster.systems import DETACHED, remember_system
 from weft.jobs.facts import facts_of
 from weft.jobs.node import Job
@@ -23,11 +23,12 @@ from weft.jobs.scribe import say
 if TYPE_CHECKING:
     from weft.executors.cluster.system import BatchSystem
     from weft.jobs.call import JobCall
+    from weft.jobs.cluster.register import Submission
     from weft.jobs.earlier import Earlier
     from weft.jobs.prune import Plan
     from weft.jobs.records import Record
 
-__all__ = ["submitted"]
+__all__ = ["laid_out", "submitted", "why_elsewhere"]
 
 AnyJob: TypeAlias = Job[..., Any]
 
@@ -49,7 +50,7 @@ def submitted(
         return None
     system = next(iter(clusters.values())).system
     size = 1
-    why = _why_elsewhere(records, places)
+    why = why_elsewhere(records, places)
     if why is None:
         size = _size(system)
         why = _why_unsayable(plan, records, earlier, size, system)
@@ -83,13 +84,22 @@ def submitted(
 
 
 def _size(system: BatchSystem) -> int:
-    try:
-        return system.limits().array
-    except Busy as busy:
-        raise SubmitError(f"{system.name} does not answer: {busy}; nothing was submitted", said=str(busy)) from None
+    """The largest array. Raises SubmitError when nobody has answered for minutes."""
+    patience, said = Patience(system.clock), False
+    while True:
+        try:
+            return system.limits().array
+        except Busy as busy:
+            if patience.is_over(busy):
+                what = f"{system.name} does not answer: {busy}; nothing was submitted"
+                raise SubmitError(what, said=str(busy)) from None
+            if not said:
+                said = True
+                say(f"weft: {system.name} does not answer; nothing is submitted so far, trying again: {busy}")
+        patience.pause()
 
 
-def _why_elsewhere(records: Mapping[AnyJob, Record], places: Mapping[AnyJob, Any]) -> str | None:
+def why_elsewhere(records: Mapping[AnyJob, Record], places: Mapping[AnyJob, Any]) -> str | None:
     """Why jobs need a driver, by what each of them asks for; empty: that goes without saying; None: none does."""
     first: Cluster | None = None
     for job, place in places.items():
@@ -124,14 +134,34 @@ def _why_unsayable(
     survey = earlier.survey
     register = Register(None if survey is None else earlier.open(None).path)
     lives = {job: earlier.lives(job) for job in plan.order}
-    fate = (lambda *_: None) if survey is None else survey.standing.fate
-    layout = Layout(plan, records, register, size, lives, fate, getattr(system, "pieces", None))
+    fate = _unknown if survey is None else survey.standing.fate
+    try:
+        for _ in laid_out(plan, records, register, size, system, lives, fate):
+            pass
+    except Unsayable as said:
+        return str(said)
+    return None
+
+
+def laid_out(
+    plan: Plan,
+    records: Mapping[AnyJob, Record],
+    register: Register,
+    size: int,
+    system: BatchSystem,
+    lives: Mapping[AnyJob, Mapping[int, Submission]] | None = None,
+    fate: Callable[[Submission, int], bool | None] | None = None,
+) -> Iterator[tuple[Record, Submission]]:
+    """What would be submitted for a plan, and of which job it is, by `Layout`; nothing is. Raises Unsayable."""
+    layout = Layout(plan, records, register, size, lives or {}, fate or _unknown, getattr(system, "pieces", None))
     for part in plan:
         if part.state is State.WANTED:
             try:
-                layout.lay(part)
+                made = layout.lay(part)
             except Never:
                 continue
-            except Unsayable as said:
-                return str(said)
-    return None
+            yield from ((records[part.job], sub) for sub in made)
+
+
+def _unknown(sub: Submission, place: int) -> None:
+    """Nothing has ended yet."""

@@ -30,6 +30,8 @@ class Standing:
         latest: when something happened in it last, in seconds since the epoch.
         fates: of elements that are over, by the number of the submission and the place: whether all was well.
         missed: since when, in seconds since the epoch, an element neither waits nor runs and has left no outcome.
+        given_up: why an element was taken out of the queue by somebody who waited for the run: the state and the
+            reason with which the batch system held it for ever.
     """
 
     def __init__(self, folder: RunFolder, records: Sequence[Record]) -> None:
@@ -40,6 +42,7 @@ class Standing:
         self.register = Register(folder.path)
         self.fates: dict[tuple[int, int], bool] = {}
         self.missed: dict[tuple[int, int], float] = {}
+        self.given_up: dict[tuple[int, int], tuple[str, str]] = {}
         self._by_key = {record.key: record for record in records}
         self._facts: dict[str, dict[str, Any]] = {job["key"]: job for job in folder.facts().get("jobs", ())}
         self.edges = Edges(self._facts, self._by_key)
@@ -67,6 +70,9 @@ class Standing:
         element: tuple[int, int] = event.get("n", -1), event.get("i", 0)
         if "missed" in event:
             self.missed[element] = event["missed"]
+        elif "held" in event:
+            said, why = event["held"]
+            self.given_up[element] = said, why
         elif "role" in event:
             self.fates[element] = event["good"]
         elif "state" in event:
@@ -91,6 +97,13 @@ class Standing:
     def fate(self, submission: Submission, place: int) -> bool | None:
         """What became of an element of a submission: True: it is good; False: it is not; None: it is not over."""
         return self.fates.get((submission.number, place))
+
+    def may_run(self, submission: Submission, place: int) -> bool:
+        """Whether all that an element of a submission comes after has come, by the run's own records."""
+        if submission.role == "after":
+            return True
+        record = self._by_key[submission.key]
+        return self.edges.meets(record, place if submission.role == "call" else None) is True
 
     def left(self) -> list[tuple[Submission, list[int]]]:
         """What is in the queue, as far as is known: submissions, and of each the places that are not over.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from weft.engine.states import State
 from weft.errors import SubmitError, WeftError, told
-from weft.executors.cluster.system import Busy, Order, Refused
+from weft.executors.cluster.system import Busy, Clock, Order, Refused
 from weft.jobs.cluster.layout import Layout, Never
 from weft.jobs.scribe import CANCEL, say
 from weft.rundir import Journal, RunFolder
@@ -25,13 +25,35 @@ if TYPE_CHECKING:
     from weft.jobs.prune import Plan, Planned
     from weft.jobs.records import Record
 
-__all__ = ["Submitter"]
+__all__ = ["Patience", "Submitter"]
 
 T = TypeVar("T")
 
 FRESH = 1.0  # seconds for which what the batch system has said is taken to be so; it forgets nobody sooner
 LONGEST = 60.0  # seconds between two tries, when it does not answer, or has no room
 GIVE_UP = 300.0  # seconds without an answer
+
+
+class Patience:
+    """For how long, and how often, something is asked of who does not answer, or has no room."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = clock.now()
+        self._pause = 1.0
+
+    def is_over(self, busy: Busy) -> bool:
+        """Whether nobody has answered for long. That there is no room is an answer."""
+        if busy.full:
+            self._since = self._clock.now()
+        return self._clock.now() - self._since > GIVE_UP
+
+    def pause(self) -> None:
+        """Wait, each time longer."""
+        condition = Condition()
+        with condition:
+            self._clock.wait(condition, self._pause)
+        self._pause = min(LONGEST, self._pause * 1.5)
 
 
 class _Cancelled(Exception):  # noqa: N818 - an answer
@@ -161,8 +183,7 @@ class Submitter:
 
     def _patiently(self, ask: Callable[[], str], name: str) -> str:
         """An answer. While there is none, or no room, ask again. Raises Busy when nobody has answered for long."""
-        clock, pause, since = self._system.clock, 1.0, self._system.clock.now()
-        unsure = False
+        patience, unsure = Patience(self._system.clock), False
         while True:
             try:
                 if unsure:  # it may have been taken
@@ -173,15 +194,10 @@ class Submitter:
                 return ask()
             except Busy as busy:
                 unsure = unsure or busy.unsure
-                if not busy.full and clock.now() - since > GIVE_UP:
+                if patience.is_over(busy):
                     raise
-                if busy.full:
-                    since = clock.now()
                 self._tell(busy)
-            condition = Condition()
-            with condition:
-                clock.wait(condition, pause)
-            pause = min(LONGEST, pause * 1.5)
+            patience.pause()
             self._look()
 
     def _tell(self, busy: Busy) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weft.errors import StorageError
 from weft.executors.cluster.system import Busy, Phase
@@ -29,11 +30,19 @@ if TYPE_CHECKING:
     from weft.jobs.cluster.register import Submission
     from weft.jobs.records import Record
 
-__all__ = ["Survey"]
+__all__ = ["Held", "Survey"]
 
 LOGGER = logging.getLogger("weft")
 
 NOTHING = Answers(False, {}, {}, {})  # noqa: FBT003 - its first word is asked
+
+
+class Held(NamedTuple):
+    """Elements that will not run by themselves any more, by what the batch system says of them."""
+
+    sub: Submission
+    places: list[int]
+    line: Seen
 
 
 class Survey:
@@ -48,15 +57,18 @@ class Survey:
         standing: what is known.
         away: what was said when the batch system did not answer; empty when it did.
         said: of each job that waits or runs, by key, what the batch system said of it.
+        held: what of it will not run by itself any more, though nothing that it waits for is missing.
     """
 
     def __init__(self, folder: RunFolder, records: Sequence[Record], system: BatchSystem | None) -> None:
         self.standing = Standing(folder, records)
         self.away = "" if system is not None else "it cannot be asked from here"
         self.said: dict[str, list[Seen]] = {}
+        self.held: list[Held] = []
         self.system = system
         self._folder = folder
         self._files = 0  # outcomes, as of the last look
+        self._torn: set[tuple[int, int]] = set()  # elements with one that does not read
 
     @property
     def over(self) -> str:
@@ -71,6 +83,36 @@ class Survey:
     def give_up(self) -> None:
         """Nothing of it is left in the queue: what is not over is cancelled, and the run over."""
         self._publish(NOTHING._replace(files=self._arrived()), cancel=True)
+
+    def give_up_held(self) -> None:
+        """Take what will never run by itself out of the queue; that this was why is written down first.
+
+        So those who look next find out that it has died of that.
+        """
+        if not self.held or self.system is None:
+            return
+        events = [
+            {"t": time.time(), "job": sub.key, "i": place, "n": sub.number, "held": [line.state, line.reason]}
+            for sub, places, line in self.held
+            for place in places
+            if (sub.number, place) not in self.standing.given_up
+        ]
+        journal = Journal(self._folder.journal)
+        try:
+            with journal.alone():
+                for event in events:
+                    journal.write(**event)
+                self.standing.catch_up()
+        finally:
+            journal.close()
+        places_of: dict[str, list[int]] = {}
+        for sub, places, _ in self.held:
+            places_of.setdefault(str(sub.id), []).extend(map(sub.index_of, places))
+        whole = {str(sub.id): len(sub.places) for sub, _, _ in self.held}
+        try:
+            self.system.cancel({job: None if len(those) == whole[job] else those for job, those in places_of.items()})
+        except Busy as busy:  # it is held the next time, too
+            self.away = str(busy)
 
     def has_all(self) -> bool:
         """Whether there is, since the last look, an outcome of everything that is not over. Asks nobody."""
@@ -92,6 +134,7 @@ class Survey:
                     return changed
                 concluding = Concluding(self.standing, self.system, answers)
                 concluding.conclude()
+                self._torn = concluding.torn
                 if cancel and not self.over:
                     concluding.give_up()
                 # By their times; but the end comes last, whatever the clocks of other machines say.
@@ -113,6 +156,7 @@ class Survey:
         left = self.standing.left()
         subs = {sub.id: sub for sub, _ in left if sub.id is not None}
         asked, live = False, {}
+        self.held = []
         if subs and self.system is not None:
             try:
                 seen = self.system.look(list(subs))
@@ -122,6 +166,7 @@ class Survey:
                 self.away = ""
                 asked, live = True, _by_element(seen, subs, ended=False)
                 self._keep(seen, subs)
+                self._find_held(seen, left)
         answers = Answers(asked, live, {}, self._arrived())  # after it was asked: outcomes are there before ends are
         self._files = sum(map(len, answers.files.values()))
         if not asked:
@@ -130,7 +175,8 @@ class Survey:
             str(sub.id)
             for sub, places in left
             for place in places
-            if (sub.number, place) not in live and not answers.candidates(sub, place)
+            if (sub.number, place) not in live
+            and ((sub.number, place) in self._torn or not answers.candidates(sub, place))
         }
         return self._inquire(answers, missing, subs) if missing else answers
 
@@ -149,6 +195,17 @@ class Survey:
         for line in seen:
             if line.job in subs and line.phase is not Phase.ENDED:
                 self.said.setdefault(subs[line.job].key, []).append(line)
+
+    def _find_held(self, seen: Iterable[Seen], left: Iterable[tuple[Submission, list[int]]]) -> None:
+        assert self.system is not None
+        open_ = {sub.id: (sub, set(places)) for sub, places in left}
+        for line in seen:
+            if line.job in open_ and line.phase is Phase.PENDING and self.system.verdict(line, "")[0] == "held":
+                sub, open_places = open_[line.job]
+                places = [place for place in sub.seen(line) if place in open_places]
+                held = [place for place in places if self.standing.may_run(sub, place)]
+                if held:
+                    self.held.append(Held(sub, held, line))
 
     def _arrived(self) -> dict[str, list[tuple[Attempt, str]]]:
         found: dict[str, list[tuple[Attempt, str]]] = {}

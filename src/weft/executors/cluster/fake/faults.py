@@ -198,7 +198,10 @@ class Faults:
                     element.attempt.signal(number)
 
     def fail_launch(self, times: int = 1) -> None:
-        """So many elements cannot be launched: they wait, held, as ``launch failed requeued held``."""
+        """So many elements cannot be launched: they wait, held, as ``launch failed requeued held``.
+
+        Those that must not be run again are cancelled, and their logs say why.
+        """
         with self._site.lock:
             self._site.launches_to_fail += times
 

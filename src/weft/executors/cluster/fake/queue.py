@@ -90,8 +90,11 @@ class Queue:
             element.forgotten = 0 if element.nameless else 2
         self.end(element, Fate("CANCELLED", self.reason(element, now), (0, None)), now)
 
-    def launch_failed(self, element: Element) -> None:
-        """It should have been started, and could not."""
+    def launch_failed(self, element: Element, now: float) -> None:
+        """It should have been started, and could not: it is held, or, where it must not be run again, cancelled."""
+        if not self.may_run_again(element.job):
+            self.end(element, Fate("CANCELLED", "", (0, None)), now)
+            return
         element.restarts += 1
         element.held = HELD_LAUNCH
 

@@ -256,7 +256,7 @@ class Site:
                 break
             if self.launches_to_fail:
                 self.launches_to_fail -= 1
-                self.queue.launch_failed(element)
+                self._fail_launch(element, node, now)
             else:
                 acts.append(self._start(element, node, now))
         return acts
@@ -287,6 +287,18 @@ class Site:
             wants.append,
         )
         return partial(attempt.run, program)
+
+    def _fail_launch(self, element: Element, node: Node, now: float) -> None:
+        """The prolog of the node fails. One that must not be run again is cancelled, and its log says why."""
+        job = element.job
+        if not self.queue.may_run_again(job):
+            job.split(element, self.number)
+            try:
+                with open(job.output(element, job.wants.error or job.wants.output, node.name), "a") as log:
+                    log.write("Error running slurm prolog: 1\n")
+            except OSError:  # as with the log of any job
+                pass
+        self.queue.launch_failed(element, now)
 
     def _process_ended(self, attempt: Attempt) -> None:
         self.changed.notify_all()  # first: the thread has something to do before time passes
