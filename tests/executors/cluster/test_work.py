@@ -50,7 +50,7 @@ class Bench:
         ]
         terms = Terms(Resources(), (), (), (), each)
         names = ["", *(f"call{number}" for number in range(len(calls)))]
-        group.write(Plan(sent, shared, names, each, seconds, "name", terms), "#!/bin/sh\n")
+        group.write(Plan(sent, shared, names, each, seconds, "name", terms), {})
         return group
 
     def start(self, group, place=0, **environ):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError
@@ -291,15 +291,15 @@ class Book:
 
     # Looking --------------------------------------------------------------------------------------------------
 
-    def jobs(self) -> list[str]:
-        """What to look for."""
-        return [group.job for group in self.groups.values() if group.job is not None and group.open]
+    def jobs(self) -> dict[str, str]:
+        """What to look for: ids, with the paths of their scripts."""
+        return {group.job: group.script for group in self.groups.values() if group.job is not None and group.open}
 
     def look_at(self) -> float | None:
         """When the next look is due."""
         return max(self._look_at, self._away_until) if self.jobs() else None
 
-    def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
+    def looked(self, jobs: Iterable[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
         """The answer to a look that was begun at that time; what of it will never run by itself is `stuck`."""
         self._answered()
         by_job: dict[str, list[Seen]] = {job: [] for job in jobs}
@@ -354,15 +354,15 @@ class Book:
                 if task is not None:
                     task._runs, task._word = runs, line.state
 
-    def suspects(self) -> list[str]:
-        """The submissions of which something is missing that the batch system has not been asked about."""
-        return [
-            group.job
+    def suspects(self) -> dict[str, str]:
+        """The submissions of which something is missing that the batch system has not been asked about; see `jobs`."""
+        return {
+            group.job: group.script
             for group in self.groups.values()
             if group.job is not None and any(one.listed and not one.asked for one in group.missing.values())
-        ]
+        }
 
-    def inquired(self, jobs: Sequence[str], seen: Iterable[Seen]) -> None:
+    def inquired(self, jobs: Collection[str], seen: Iterable[Seen]) -> None:
         """What became of them, as far as anybody knows."""
         self._answered()
         by_job = {group.job: group for group in self.groups.values() if group.job in jobs}

@@ -74,7 +74,7 @@ class ClusterExecutor(Executor):
     def __init__(self, system: BatchSystem, **options: Any) -> None:
         where = type(self).__name__
         own = {word: options.pop(word, default) for word, default in OWN.items()}
-        self._options = read_options(where, options)
+        self._options = read_options(where, options, system.passes)
         _check_own(where, own)
         self.name = own["name"] or system.name
         self._system = system
@@ -110,7 +110,7 @@ class ClusterExecutor(Executor):
         executor = cls(*system, directory=path, **options)
         core = executor._core
         core.book.close("cannot submit: this executor only attends to what was submitted before")
-        futures = adopt(core.folder, core.book, core.controller)
+        futures = adopt(core.folder, core.book, core.controller, executor._system.element)
         if futures:
             core.start()
         return futures
@@ -128,7 +128,7 @@ class ClusterExecutor(Executor):
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._whole = self._whole or self
-        view._options = read_options("using", options, self._options)
+        view._options = read_options("using", options, self._system.passes, self._options)
         view._check(view._options)
         return view
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -151,14 +151,15 @@ class GroupFolder:
         """What an element wrote."""
         return self.path / "logs" / f"{place}.log"
 
-    def write(self, plan: Plan, script: str) -> None:
-        """Write down what is to be done. Raises StorageError; then nothing of it is left."""
+    def write(self, plan: Plan, files: Mapping[str, str]) -> None:
+        """Write down what is to be done, and files for the batch system. Raises StorageError; then nothing is left."""
         try:
             make_folder(self.path)
             make_folder(self.path / "outcomes")
             make_folder(self.path / "logs")
             write_atomic(self.path / "calls", self._calls(plan))
-            write_atomic(self.script, script.encode(errors="surrogateescape"))
+            for path, text in files.items():
+                write_atomic(Path(path), text.encode(errors="surrogateescape"))
         except BaseException:
             self.remove()
             raise
