@@ -49,9 +49,9 @@ class Commands:
         self._environment = environment
         self._tidy = tidy
 
-    def run(self, *words: str) -> Answer:
+    def run(self, *words: str, stdin: str | None = None) -> Answer:
         """What a command says, and its exit code. Raises Busy where it says nothing in time."""
-        answer = run(words, timeout=self.timeout, environment=self._environment())
+        answer = run(words, timeout=self.timeout, environment=self._environment(), stdin=stdin)
         if answer.cut:
             raise Busy(f"{words[0]} took longer than {self.timeout:g} s")
         return answer._replace(stderr=self._tidy(answer.stderr))
@@ -70,6 +70,7 @@ def run(
     timeout: float,
     environment: dict[str, str],
     directory: str | None = None,
+    stdin: str | None = None,
     until: re.Pattern[str] | None = None,
 ) -> Answer:
     """Run a command, for so many seconds at most, and only until it says this on stderr.
@@ -82,7 +83,7 @@ def run(
         # In a session of its own: a Ctrl-C is for us, and who is between sbatch and its answer must not lose it.
         process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
@@ -97,16 +98,16 @@ def run(
         raise (Refused(what) if error.errno == errno.E2BIG else Busy(what)) from None
     with process:
         try:
-            return _heard(process, timeout) if until is None else _heard_until(process, timeout, until)
+            return _heard(process, timeout, stdin) if until is None else _heard_until(process, timeout, until)
         except BaseException:
             _end(process)
             raise
 
 
-def _heard(process: subprocess.Popen[str], timeout: float) -> Answer:
+def _heard(process: subprocess.Popen[str], timeout: float, stdin: str | None) -> Answer:
     cut = False
     try:
-        stdout, stderr = process.communicate(timeout=timeout)
+        stdout, stderr = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired:
         cut = True
         _end(process)

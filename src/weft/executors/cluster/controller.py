@@ -259,6 +259,9 @@ def sheet_of(group: Group, command: tuple[str, ...]) -> Sheet:
         env=terms.env,
         options=terms.options,
         proof=group.folder.proof(group.each),
+        home=group.folder.home,
+        inputs=group.folder.inputs,
+        outputs=group.folder.outcomes,
     )
 
 

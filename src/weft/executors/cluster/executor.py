@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from pickle import dumps
 from types import TracebackType
@@ -19,6 +20,7 @@ from weft.engine.living import Living
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.adopt import adopt
 from weft.executors.cluster.book import Book, Pace
+from weft.executors.cluster.carry import files_for
 from weft.executors.cluster.controller import Controller
 from weft.executors.cluster.folder import Folder
 from weft.executors.cluster.future import ClusterFuture
@@ -215,6 +217,11 @@ class ClusterExecutor(Executor):
 
     def _check(self, options: Options) -> None:
         """Have the batch system look at the options before there is anything to submit."""
+        if options.import_paths and not self._system.shares_files:
+            raise ChoiceError(
+                "import_paths=...: jobs do not see the folders of this machine; have files carried to them, or install "
+                "what they import where python=... is"
+            )
         terms = options.terms
         self._system.check(
             Sheet(
@@ -244,10 +251,11 @@ class _Core:
     """What an executor and its views share; it lives until all is over."""
 
     def __init__(self, system: BatchSystem, path: Path, own: Mapping[str, Any]) -> None:
-        self.folder = Folder.create(path)
+        self.folder = Folder.create(path, carried=not system.shares_files)
         self.lock = RunFolder(path)
         self.lock.lock()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
+        token = self.folder.token(system.name, lambda: files_for(self.folder))
         groups = self.folder.groups()
         self.numbers = itertools.count(
             1 + max((call.number for group in groups for call in group.read().calls), default=-1)
@@ -257,7 +265,6 @@ class _Core:
         self.book.most_queued = own["max_queued"]
         python = os.path.abspath(own["python"] or sys.executable)
         self._shelves: dict[tuple[str, ...], Shelf] = {}
-        token = self.folder.token(system.name, _launcher(path))
         first = groups[-1].number + 1 if groups else 0
         self.controller = Controller(self.book, system, self.folder, (python, str(path / "worker.py")), token, first)
         self.controller.limit(own["max_array_size"])
@@ -269,7 +276,9 @@ class _Core:
         """What is known of functions and settings, with these paths before the others."""
         shelf = self._shelves.get(import_paths)
         if shelf is None:
-            shelf = self._shelves.setdefault(import_paths, Shelf(lambda value: (_packed(value, import_paths), [])))
+            carried = self.folder.carried
+            pack_one = partial(_packed, import_paths=import_paths, carried=carried)
+            shelf = self._shelves.setdefault(import_paths, Shelf(lambda value: (pack_one(value), [])))
         return shelf
 
     def start(self) -> None:
@@ -304,35 +313,18 @@ class _Core:
         self._threads.clear()
 
 
-def _packed(value: Any, import_paths: tuple[str, ...]) -> bytes:
+def _packed(value: Any, import_paths: tuple[str, ...], *, carried: bool) -> bytes:
     """A function; or a setting, in the form that the worker reads in steps."""
     from weft.executors.worker import Setting
 
     if type(value) is not Setting:
         return pack(value)
+    if carried:  # what is here is not there
+        return dumps((None, None, pack(value.context)), 5)
     here = value.folder or os.sep
     path = [os.path.join(here, entry) for entry in value.path]  # "" is the working directory
     path = [*import_paths, *(entry for entry in path if entry not in import_paths)]
     return dumps((value.folder, path, pack(value.context)), 5)
-
-
-def _launcher(path: Path) -> str:
-    """The program that scripts start. It finds weft, and what tasks import, where this process does."""
-    here = os.getcwd()
-    entries = [os.path.join(here, entry) for entry in sys.path]
-    root = str(Path(__file__).parents[3])
-    if root not in entries:
-        entries.append(root)
-    return (
-        "# Started by the scripts beside it, with the number of a submission and of an element of its array:\n"
-        "# makes the calls of that element, and writes down what became of them.\n"
-        "import sys\n\n"
-        f"sys.path[:] = {entries!r}\n"
-        "from weft.executors.cluster.work import main\n\n"
-        "group, place = sys.argv[1:3]\n"
-        f"sys.argv[:] = {sys.argv!r}\n"
-        f"main({str(path)!r}, group, place)\n"
-    )
 
 
 def _check_own(where: str, own: Mapping[str, Any]) -> None:

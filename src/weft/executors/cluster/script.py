@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from weft.executors.cluster.system import Sheet
 from weft.executors.terms import THREADS
 
-__all__ = ["ODD", "call", "exports", "proven", "redirection", "shell", "threads"]
+__all__ = ["ODD", "call", "exports", "redirection", "shell", "threads"]
 
 ODD = "[\x00-\x1f\x7f\ud800-\udfff]"  # control characters, and bytes that are no text
 
@@ -42,36 +42,51 @@ def threads(count: str) -> list[str]:
     return lines + [f'export {name}="${{{name}-{count}}}"' for name in THREADS]
 
 
-def call(sheet: Sheet, element: str, tries: str) -> list[str]:
+def call(sheet: Sheet, element: str, tries: str, *, relays: bool = False) -> list[str]:
     """Run the command of a sheet.
 
     Args:
         sheet: as it is.
         element: the number of the element, as a word for the shell.
         tries: how often it was run again, in the same way.
+        relays: where the system wants it to end, it tells the shell alone.
     """
     # Names that the system takes, but the shell does not.
     odd = [f"{name}={value}" for name, value in sheet.env if not _is_exportable(name)]
     words = [*(["env", "--", *odd] if odd else []), *sheet.command]
     command = f"{' '.join(map(shell, words))} {element}"
-    lines = [f"cd {shell(sheet.directory)} || exit", f"export WEFT_TRY={tries}"]
-    return [*lines, *proven(command, sheet.proof, element)] if sheet.proof else [*lines, f"exec {command}"]
+    lines = [f"cd {shell(sheet.directory)} || exit"] if sheet.directory else []
+    lines.append(f"export WEFT_TRY={tries}")
+    return [*lines, *_proven(command, sheet.proof, element, relays)] if sheet.proof else [*lines, f"exec {command}"]
 
 
-def proven(command: str, proof: str, element: str) -> list[str]:
+def _proven(command: str, proof: str, element: str, relays: bool) -> list[str]:
     """Lines of shell that run a command, and do not end well unless a file is there then; see `Sheet.proof`."""
     before, _, rest = proof.rpartition("{place}")
     between, _, after = rest.partition("{try}")
+    # A trap that does nothing, and not one that ignores: what it runs would be deaf as well, until it listens.
+    run = [*RELAY, f"{command} &", *WAIT] if relays else ["trap : TERM", command, "code=$?"]
     return [
         "# Who is told to end is what it runs; this shell stays, and sees what that has left.",
-        "trap : TERM",  # and not ignored: that it would be by what it runs as well, until that listens
-        command,
-        "code=$?",
+        *run,
         "# A library may have ended the process as if all were well.",
         f'[ "$code" -ne 0 ] || [ -e {shell(before)}{element}{shell(between)}"$WEFT_TRY"{shell(after)} ] || code=1',
         '[ "$code" -le 128 ] || { trap - TERM; kill -s "$((code - 128))" $$; }',
         'exit "$code"',
     ]
+
+
+RELAY = [
+    "told= pid=",
+    'trap \'told=1; [ -z "$pid" ] || kill -s TERM "$pid" 2>/dev/null\' TERM',
+    "set -m  # else what runs beside the shell would be deaf to SIGINT",
+]
+WAIT = [
+    "pid=$!",
+    "set +m",
+    '[ -z "$told" ] || kill -s TERM "$pid"  # it came just before',
+    'while wait "$pid"; code=$?; [ -n "$told" ] && [ "$code" -gt 128 ] && kill -0 "$pid" 2>/dev/null; do :; done',
+]
 
 
 def shell(text: str) -> str:

@@ -43,6 +43,11 @@ class Sheet(NamedTuple):
     #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
     #: process.
     proof: str = ""
+    #: For elements that do not see the files of this machine: what of a folder they need, and which folder in it they
+    #: write to. All of these are absolute paths, and names of files differ.
+    home: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: str = ""
 
 
 class Order(NamedTuple):
@@ -116,6 +121,8 @@ class BatchSystem(Protocol):
     clock: Clock
     #: Words of the user's that it takes as they are; whatever else it knows goes into ``setup=``.
     passes: tuple[str, ...]
+    #: Whether its jobs see the files of this machine; otherwise what they need and leave is carried, see `Sheet.home`.
+    shares_files: bool
 
     def check(self, sheet: Sheet) -> None:
         """Before anything has started: raise ChoiceError or ArgumentError for options that it does not take."""

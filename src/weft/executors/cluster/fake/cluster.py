@@ -80,6 +80,7 @@ class FakeCluster(Faults):
 
     name = "fake"
     passes = PASSES
+    shares_files = True
 
     def __init__(
         self,
