@@ -1,4 +1,4 @@
-"""What an executor lays down for its jobs: the program that scripts start, and weft itself where it is to be carried."""
+"""What an executor lays down for its jobs: the program that scripts start, and weft itself if it has to be carried."""
 
 from __future__ import annotations
 

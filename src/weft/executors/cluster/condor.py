@@ -17,7 +17,7 @@ from weft.errors import ChoiceError
 from weft.executors.cluster import condor_text as text
 from weft.executors.cluster.command import Commands, in_lines, run
 from weft.executors.cluster.condor_log import EventLog
-from weft.executors.cluster.condor_options import PASSES, names_in, refuse_mistakes, refuse_unused
+from weft.executors.cluster.condor_options import PASSES, names_in, refuse_folder, refuse_mistakes, refuse_unused
 from weft.executors.cluster.condor_script import (
     description,
     description_of,
@@ -74,6 +74,7 @@ class CondorSystem:
                 "run this where HTCondor's commands are on the PATH, such as on an access point of the pool"
             )
         transfer = not self.shares_files
+        refuse_folder(sheet.home)
         refuse_mistakes(sheet, transfer=transfer)
         nowhere = sheet._replace(home="/tmp", inputs=(), outputs="/tmp/outcomes", log="/tmp/log")
         words = description(nowhere, "/tmp/script.sh", transfer=transfer)
@@ -112,6 +113,10 @@ class CondorSystem:
         path = description_of(order.script)
         if not os.path.exists(path):
             raise Refused(f"the description to submit is gone: {path}")
+        try:
+            refuse_folder(os.path.dirname(path))  # there are expressions with $$ that end the daemon
+        except ChoiceError as error:
+            raise Refused(str(error)) from None
         answer = run(
             ["condor_submit", "-terse", os.path.basename(path)],
             timeout=self._commands.timeout,

@@ -25,6 +25,7 @@ __all__ = ["EventLog"]
 PIECE = 1 << 20  # bytes that are read at once
 END = b"\n...\n"
 LONGEST = 1 << 22  # bytes of an event
+KNOWN = 16  # bytes that are looked at once more, to see whether it is the same log
 
 
 class EventLog:
@@ -48,6 +49,7 @@ class EventLog:
         self.is_sound = True
         self._inode = 0
         self._offset = 0
+        self._last = b""  # bytes before the offset
         self._rest = b""  # of what was read: an event that is not whole yet
         self._standings: dict[int, Standing] = {}  # by HTCondor's numbers; the others are idle
         self._starts: dict[int, int] = {}
@@ -65,24 +67,31 @@ class EventLog:
             return False
         try:
             facts = os.fstat(file)
-            if facts.st_ino != self._inode or facts.st_size < self._offset:
+            if facts.st_ino != self._inode or not self._goes_on(file, facts.st_size):
                 self._begin_anew(facts.st_ino)
             return self._read_on(file, facts.st_size)
         finally:
             os.close(file)
+
+    def _goes_on(self, file: int, size: int) -> bool:
+        """Whether it is as it was, with more behind it: one that was emptied may have grown beyond where we were."""
+        if size <= self._offset:
+            return size == self._offset
+        return os.pread(file, len(self._last), self._offset - len(self._last)) == self._last
 
     def _begin_anew(self, inode: int) -> None:
         if self._offset:
             self.is_sound = False
             # What is counted twice would be a try that never was, and its outcome would be waited for. Better too low.
             self._starts.clear()
-        self._inode, self._offset, self._rest = inode, 0, b""
+        self._inode, self._offset, self._last, self._rest = inode, 0, b"", b""
 
     def _read_on(self, file: int, size: int) -> bool:
         speaks = False
         while self._offset < size and (piece := os.pread(file, PIECE, self._offset)):
             self._offset += len(piece)
             self.bytes_read += len(piece)
+            self._last = (self._last + piece)[-KNOWN:]
             whole, end, self._rest = (self._rest + piece).rpartition(END)
             if end:
                 speaks = self._take(whole.decode(errors="replace")) or speaks

@@ -14,7 +14,7 @@ from weft.executors.cluster.options import refuse_foreign
 from weft.executors.cluster.system import Sheet
 from weft.resources import Resources
 
-__all__ = ["PASSES", "names_in", "refuse_mistakes", "refuse_unused"]
+__all__ = ["PASSES", "names_in", "refuse_folder", "refuse_mistakes", "refuse_unused"]
 
 #: Words of a description that are words of an executor's.
 PASSES: tuple[str, ...] = (
@@ -85,9 +85,7 @@ def refuse_mistakes(sheet: Sheet, *, transfer: bool) -> None:
             raise ChoiceError(f"setup: no script can have a NUL character in it: {line!r:.60}")
         if not is_directive(line):
             if ASSIGNED.match(line):
-                raise ChoiceError(
-                    f"{given} is no line for the shell; for the submit description: '{CONDOR} {line:.40}'"
-                )
+                raise ChoiceError(f"{given} is no line of shell; for the submit description: '{CONDOR} {line:.40}'")
             continue
         try:
             name, value = read_directive(line)
@@ -105,6 +103,15 @@ def _refuse_files(name: str, value: Any, given: str, transfer: bool) -> None:
     for path in str(value).split(","):
         if "://" not in path and not os.path.isabs(path.strip()):
             raise ChoiceError(f"{given}: {path.strip()!r:.60} must be an absolute path, or a URL")
+
+
+def refuse_folder(path: str) -> None:
+    """Raise ChoiceError for a folder in which HTCondor can keep no log, nor begin a job."""
+    if re.search(r"[\n\r]|\$\$|\\(?:/|\Z)", path):
+        raise ChoiceError(
+            f"HTCondor takes no folder with a line break, $$, or a backslash at the end of a name: {path!r:.200}; "
+            "say another one by directory=..., or by the environment variable WEFT_DIR"
+        )
 
 
 def _refuse_value(name: str, value: Any) -> None:

@@ -100,7 +100,7 @@ def _words(sheet: Sheet, script: str) -> dict[str, Any]:
     words = {
         "batch_name": safe_name(sheet.name),
         "universe": "vanilla",
-        **({} if _is_odd(script) else {"initialdir": _value(os.path.dirname(script))}),
+        **({} if _is_odd(os.path.dirname(script)) else {"initialdir": _value(os.path.dirname(script))}),
         "executable": "/bin/bash",
         "arguments": f'"{_argument(os.path.basename(script))} {_number(sheet.places)}"',
         "transfer_executable": False,
@@ -148,7 +148,7 @@ def _resources(sheet: Sheet) -> dict[str, Any]:
 
 def _is_odd(path: str) -> bool:
     """Whether no value can say a path; then the description is to be submitted from its folder."""
-    return re.search(ODD, path) is not None or path != path.strip()
+    return re.search(rf"{ODD}|^\s|\s$", path) is not None
 
 
 def _value(text: str) -> str:

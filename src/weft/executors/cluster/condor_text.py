@@ -101,6 +101,8 @@ def refusal(stderr: str) -> Busy | Refused:
     text = tidy(stderr)
     if re.search(r"\bMAX_JOBS_(?:PER_OWNER|PER_SUBMISSION|SUBMITTED)\b", text):
         return Busy(text, full=True)
+    if "invalid attribute value" in text:
+        return Refused(text)
     if any(re.search(words, text) for words in LOST):
         return Busy(text, unsure=True)
     if any(re.search(words, text) for words in AWAY):

@@ -80,8 +80,9 @@ class ClusterExecutor(Executor):
         _check_own(where, own)
         self.name = own["name"] or system.name
         self._system = system
+        self._path = _directory(own["directory"], self.name)
         self._check(self._options)
-        self._core = _Core(system, _directory(own["directory"], self.name), own)
+        self._core = _Core(system, self._path, own)
         self._whole: ClusterExecutor | None = None
         _living.add(self._core)
         finalizer = weakref.finalize(self, _let_go, self._core)
@@ -120,7 +121,7 @@ class ClusterExecutor(Executor):
     @property
     def directory(self) -> Path:
         """Where calls, outcomes and logs are kept."""
-        return self._core.folder.path
+        return self._path
 
     def using(self, **options: Any) -> ClusterExecutor:
         """The same executor, with other resources, setup or import paths for what is submitted through this view.
@@ -225,7 +226,16 @@ class ClusterExecutor(Executor):
         terms = options.terms
         self._system.check(
             Sheet(
-                "check", range(1), ("true",), "/dev/null", "/", terms.resources, terms.setup, terms.env, terms.options
+                "check",
+                range(1),
+                ("true",),
+                "/dev/null",
+                "/",
+                terms.resources,
+                terms.setup,
+                terms.env,
+                terms.options,
+                home=str(self._path),
             )
         )
 
@@ -251,6 +261,8 @@ class _Core:
     """What an executor and its views share; it lives until all is over."""
 
     def __init__(self, system: BatchSystem, path: Path, own: Mapping[str, Any]) -> None:
+        if own["directory"] is None:
+            make_folder(home(create=True) / path.parent.name)
         self.folder = Folder.create(path, carried=not system.shares_files)
         self.lock = RunFolder(path)
         self.lock.lock()
@@ -348,7 +360,7 @@ def _directory(given: Any, name: str) -> Path:
     if given is not None:
         return Path(os.path.abspath(os.fspath(given)))
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return make_folder(home(create=True) / "executors") / f"{stamp}-{safe_name(name)}-{os.urandom(3).hex()}"
+    return home() / "executors" / f"{stamp}-{safe_name(name)}-{os.urandom(3).hex()}"
 
 
 # What becomes of executors that nobody shut down -------------------------------------------------------------
