@@ -4,7 +4,7 @@ Names are imported when they are first used, so that ``import weft`` costs next 
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
 * jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
-* executors:          `LocalExecutor`, `SlurmExecutor`, `Retry`, `map`, `on_terminate`
+* executors:          `LocalExecutor`, `SlurmExecutor`, `CondorExecutor`, `Retry`, `map`, `on_terminate`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`
 * what comes back:    `State`, `Event`
 * errors:             `weft.errors`
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weft.calls import Closure, task
     from weft.engine.events import Event
     from weft.engine.states import State
-    from weft.executors import LocalExecutor, SlurmExecutor, on_terminate
+    from weft.executors import CondorExecutor, LocalExecutor, SlurmExecutor, on_terminate
     from weft.executors import map as map
     from weft.futures import ScheduledFuture, Scheduler, WaitFuture, WaitGraph
     from weft.jobs import Job, Run, after, ensure, job, schedule, terminal_nodes, waitfor
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Closure",
     "ConcurrentRunner",
+    "CondorExecutor",
     "DryRunner",
     "Event",
     "Job",
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazily(
     {
         "Closure": "weft.calls",
         "ConcurrentRunner": "weft.runners",
+        "CondorExecutor": "weft.executors",
         "DryRunner": "weft.runners",
         "Event": "weft.futures",
         "Job": "weft.jobs",

@@ -60,7 +60,7 @@ class Desk:
     def order(self, sheet, **fields):
         self.system.check(sheet)
         path = self.folder / f"{self.count}.sh"
-        path.write_text(self.system.script(sheet))
+        path.write_text(self.system.files(sheet, str(path))[str(path)])
         return Order(sheet.name, str(path), sheet.places, **fields)
 
     def submit(self, script, places=range(1), *, after=(), any=False, **fields):
@@ -507,7 +507,7 @@ from weft.resources import Resources
 system = SlurmSystem()
 sheet = Sheet("mine", range(3), ("sleep",), "/tmp/none/{place}", "/", Resources(), options=(("hold", None),))
 system.check(sheet)
-open("mine.sh", "w").write(system.script(sheet))
+open("mine.sh", "w").write(system.files(sheet, "mine.sh")["mine.sh"])
 import os
 job = system.submit(Order("mine", os.path.abspath("mine.sh"), range(3)))
 assert system.find("mine") == job

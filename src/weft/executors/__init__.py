@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from weft.executors.cluster.executor import ClusterExecutor
     from weft.executors.cluster.fake import FakeCluster, VirtualClock
     from weft.executors.cluster.future import ClusterFuture
+    from weft.executors.condor import CondorExecutor
     from weft.executors.local import LocalExecutor
     from weft.executors.mapping import map
     from weft.executors.slurm import SlurmExecutor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClusterExecutor",
     "ClusterFuture",
+    "CondorExecutor",
     "FakeCluster",
     "LocalExecutor",
     "LocalFuture",
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazily(
     {
         "ClusterExecutor": "weft.executors.cluster.executor",
         "ClusterFuture": "weft.executors.cluster.future",
+        "CondorExecutor": "condor",
         "FakeCluster": "weft.executors.cluster.fake",
         "LocalExecutor": "local",
         "LocalFuture": "tasks",

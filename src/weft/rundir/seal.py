@@ -15,9 +15,9 @@ from weft.rundir.signer import KEY, SIZE, Signer, key_file
 __all__ = ["SIZE", "Signer", "key_path", "make_key", "seal", "signature", "unseal"]
 
 
-def signature(data: bytes, purpose: str) -> bytes:
+def signature(data: bytes, purpose: str, key: bytes | None = None) -> bytes:
     """The signature of some bytes for a purpose: one for another purpose, such as another job, does not fit."""
-    return Signer(purpose)(data)
+    return Signer(purpose, key)(data)
 
 
 def seal(data: bytes, purpose: str) -> bytes:
@@ -25,12 +25,12 @@ def seal(data: bytes, purpose: str) -> bytes:
     return signature(data, purpose) + data
 
 
-def unseal(data: bytes, purpose: str, what: object) -> bytes:
-    """The bytes again. Raises TamperedError, naming `what`, unless `seal` has made them for this purpose."""
+def unseal(data: bytes, purpose: str, what: object, key: bytes | None = None) -> bytes:
+    """The bytes again. Raises TamperedError, naming `what`, unless they were made for this purpose, with this key."""
     import hmac
 
     body = data[SIZE:]
-    if not hmac.compare_digest(data[:SIZE], signature(body, purpose)):
+    if not hmac.compare_digest(data[:SIZE], signature(body, purpose, key)):
         from weft.errors import TamperedError
 
         raise TamperedError(f"{what} is not what weft wrote there: its signature does not fit; it is not read")

@@ -24,7 +24,7 @@ _keys: dict[tuple[str | None, str | None], bytes] = {}  # by what the environmen
 
 
 class Signer:
-    """Makes signatures for one purpose, again and again, with the key as it is now.
+    """Makes signatures for one purpose, again and again, with this key; None: the user's, as it is now.
 
     HMAC by its definition (RFC 2104), from two hashes that have taken in the key. `hmac.digest` lets other threads have
     the interpreter meanwhile, and to get it back takes, with threads that are busy, a hundred times as long as the
@@ -33,8 +33,8 @@ class Signer:
 
     __slots__ = ("_begin", "_inner", "_outer")
 
-    def __init__(self, purpose: str) -> None:
-        key = user_key()
+    def __init__(self, purpose: str, key: bytes | None = None) -> None:
+        key = user_key() if key is None else key
         key = (sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
         self._begin = bytes(byte ^ 0x36 for byte in key) + purpose.encode("utf-8", "surrogatepass") + b"\0"
         self._inner = sha256(self._begin)

@@ -91,7 +91,8 @@ class Bench:
 
     def order(self, sheet: Sheet, after: Iterable[tuple[str, str]] = (), any: bool = False) -> Order:
         script = self.folder / f"{sheet.name}.sh"
-        script.write_bytes(self.system.script(sheet).encode(errors="surrogateescape"))
+        for path, text in self.system.files(sheet, str(script)).items():
+            Path(path).write_bytes(text.encode(errors="surrogateescape"))
         return Order(sheet.name, str(script), sheet.places, tuple(after), any)
 
     def submit(self, text: str, places: Sequence[int] = (0,), after=(), any=False, **rest) -> str:

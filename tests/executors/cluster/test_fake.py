@@ -734,7 +734,7 @@ if sys.argv[2] == "die":
 def test_the_end_of_the_interpreter_ends_all_that_runs(tmp_path, way):
     program = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM, tmp_path, way],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

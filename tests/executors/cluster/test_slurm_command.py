@@ -9,8 +9,9 @@ import pytest
 from contract.stage import ended
 from hand import PATIENCE
 from weft.errors import ChoiceError
+from weft.executors.cluster.command import run
 from weft.executors.cluster.slurm import SlurmSystem
-from weft.executors.cluster.slurm_command import asking, run, submitting
+from weft.executors.cluster.slurm_command import asking, submitting
 from weft.executors.cluster.system import Busy, Order, Refused, Sheet
 from weft.resources import Resources
 

@@ -82,6 +82,11 @@ def test_a_directive_after_a_command_is_a_mix_up():
     refused(ChoiceError, words, "#SBATCH --mem=1G", "module load a", "#SBATCH --qos=x")
 
 
+def test_a_line_for_another_batch_system_is_a_mix_up():
+    words = "'#CONDOR request_disk = 1GB' is for HTCondor; lines for Slurm begin with #SBATCH"
+    refused(ChoiceError, words, "#CONDOR request_disk = 1GB")
+
+
 def test_an_open_quote_is_no_directive():
     refused(ChoiceError, "is no directive: no closing quotation", "#SBATCH --comment='a")
 

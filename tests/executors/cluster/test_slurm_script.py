@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from weft.executors.cluster.slurm_script import script_of, shell
+from weft.executors.cluster.script import shell
+from weft.executors.cluster.slurm_script import script_of
 from weft.executors.cluster.system import Sheet
 from weft.executors.terms import THREADS
 from weft.resources import Resources

@@ -15,7 +15,8 @@ from contract.stage import ended as over
 from hand import PATIENCE
 from weft import on_terminate
 from weft.errors import StorageError, TamperedError, TaskError, TaskExited, TaskTimeout
-from weft.executors.cluster.executor import _launcher, _packed
+from weft.executors.cluster.carry import files_for
+from weft.executors.cluster.executor import _packed
 from weft.executors.cluster.folder import Call, Folder, Plan
 from weft.executors.cluster.formats import EXIT_FAILED
 from weft.executors.cluster.future import Terms
@@ -37,13 +38,14 @@ class Bench:
 
     def __init__(self, path):
         self.folder = Folder.create(path)
-        (path / "worker.py").write_text(_launcher(path))
+        for name, data in files_for(self.folder).items():
+            (path / name).write_bytes(data)
         self.next = 0
 
     def write(self, *calls, each=1, seconds=None, setting=None):
         group = self.folder.group(self.next)
         self.next += 1
-        shared = [_packed(setting or Setting(os.getcwd(), sys.path, ()), ())]
+        shared = [_packed(setting or Setting(os.getcwd(), sys.path, ()), (), carried=self.folder.carried)]
         shared += [pack(function) for function, *_ in calls]
         sent = [
             Call(number, number + 1, 0, pack((tuple(args), {})) if args else b"")
@@ -51,7 +53,7 @@ class Bench:
         ]
         terms = Terms(Resources(), (), (), (), each)
         names = ["", *(f"call{number}" for number in range(len(calls)))]
-        group.write(Plan(sent, shared, names, each, seconds, "name", terms), "#!/bin/sh\n")
+        group.write(Plan(sent, shared, names, each, seconds, "name", terms), {})
         return group
 
     def start(self, group, place=0, **environ):

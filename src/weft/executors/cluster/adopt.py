@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.executors.cluster.future import ClusterFuture
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 
-def adopt(folder: Folder, book: Book, controller: Controller) -> dict[str, ClusterFuture[Any]]:
+def adopt(
+    folder: Folder, book: Book, controller: Controller, element: Callable[[str, Sequence[int], int], str]
+) -> dict[str, ClusterFuture[Any]]:
     """Futures for all calls in a folder, by key, in the order of submission. Raises StorageError."""
     futures: dict[int, ClusterFuture[Any]] = {}
     numbers = itertools.count(1)
@@ -37,7 +39,7 @@ def adopt(folder: Folder, book: Book, controller: Controller) -> dict[str, Clust
                 else:
                     book.superseded(task)
                 tasks.append(task)
-            group = Group(where, plan.name, tasks, plan.terms, plan.each)
+            group = Group(where, plan.name, tasks, plan.terms, plan.each, element)
             job = where.job()
             book.adopted(group, job)
             if job is None:

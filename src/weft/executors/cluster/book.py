@@ -12,7 +12,7 @@ exit code. If that says that there is an outcome, a shared file system may be sl
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError
@@ -251,9 +251,9 @@ class Book:
 
     # Looking --------------------------------------------------------------------------------------------------
 
-    def jobs(self) -> list[str]:
-        """What to look for."""
-        return [group.job for group in self.groups.values() if group.job is not None and group.open]
+    def jobs(self) -> dict[str, str]:
+        """What to look for: ids, with the paths of their scripts."""
+        return {group.job: group.script for group in self.groups.values() if group.job is not None and group.open}
 
     def look_at(self) -> float | None:
         """When the next look is due."""
@@ -272,7 +272,7 @@ class Book:
                     return
                 self.clock.wait(self.lock, left)
 
-    def looked(self, jobs: Sequence[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
+    def looked(self, jobs: Iterable[str], seen: Iterable[Seen], asked_at: float, stuck: Collection[Seen] = ()) -> None:
         """The answer to a look that was begun at that time; what of it will never run by itself is `stuck`."""
         self._away.over()
         self._looked = asked_at
@@ -328,15 +328,15 @@ class Book:
                 if task is not None:
                     task._runs, task._word = runs, line.state
 
-    def suspects(self) -> list[str]:
-        """The submissions of which something is missing that the batch system has not been asked about."""
-        return [
-            group.job
+    def suspects(self) -> dict[str, str]:
+        """The submissions of which something is missing that the batch system has not been asked about; see `jobs`."""
+        return {
+            group.job: group.script
             for group in self.groups.values()
             if group.job is not None and any(one.listed and not one.asked for one in group.missing.values())
-        ]
+        }
 
-    def inquired(self, jobs: Sequence[str], seen: Iterable[Seen]) -> None:
+    def inquired(self, jobs: Collection[str], seen: Iterable[Seen]) -> None:
         """What became of them, as far as anybody knows."""
         self._away.over()
         by_job = {group.job: group for group in self.groups.values() if group.job in jobs}

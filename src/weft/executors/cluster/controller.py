@@ -121,7 +121,7 @@ class Controller:
             jobs, at = self._book.jobs(), self._book.clock.now()
         seen = self._system.look(jobs)
         waiting = [one for one in seen if one.phase is Phase.PENDING]
-        stuck = [one for one in waiting if self._system.verdict(one, "")[0] == "held"]
+        stuck = [one for one in waiting if self._system.verdict(one, "")[0] != "died"]
         with self._book.lock:
             self._book.looked(jobs, seen, at, stuck)
 
@@ -142,11 +142,11 @@ class Controller:
             terms = tasks[0]._terms
             number, self._next = self._next, self._next + 1
             name = f"{_plain(tasks[0].name)}-{self._token}-{number}"
-            group = Group(self._folder.group(number), name, tasks, terms, terms.each)
+            group = Group(self._folder.group(number), name, tasks, terms, terms.each, self._system.element)
             self._book.opened(group)
         try:
             sheet = sheet_of(group, (*self._command, str(number)))
-            group.folder.write(plan_of(group, tasks), self._system.script(sheet))
+            group.folder.write(plan_of(group, tasks), self._system.files(sheet, str(group.folder.script)))
             self.send(group)
         except Busy as busy:
             self._withdraw(group, None)
@@ -259,6 +259,9 @@ def sheet_of(group: Group, command: tuple[str, ...]) -> Sheet:
         env=terms.env,
         options=terms.options,
         proof=group.folder.proof(group.each),
+        home=group.folder.home,
+        inputs=group.folder.inputs,
+        outputs=group.folder.outcomes,
     )
 
 

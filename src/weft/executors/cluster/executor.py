@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from pickle import dumps
 from types import TracebackType
@@ -19,6 +20,7 @@ from weft.engine.living import Living
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.adopt import adopt
 from weft.executors.cluster.book import Book, Pace
+from weft.executors.cluster.carry import files_for
 from weft.executors.cluster.controller import Controller
 from weft.executors.cluster.folder import Folder
 from weft.executors.cluster.future import ClusterFuture
@@ -77,12 +79,13 @@ class ClusterExecutor(Executor):
     def __init__(self, system: BatchSystem, **options: Any) -> None:
         where = type(self).__name__
         own = {word: options.pop(word, default) for word, default in OWN.items()}
-        self._options = read_options(where, options)
+        self._options = read_options(where, options, system.passes)
         _check_own(where, own)
         self.name = own["name"] or system.name
         self._system = system
+        self._path = _directory(own["directory"], self.name)
         self._check(self._options)
-        self._core = _Core(system, _directory(own["directory"], self.name), own)
+        self._core = _Core(system, self._path, own)
         self._whole: ClusterExecutor | None = None
         _living.add(self._core)
         finalizer = weakref.finalize(self, _let_go, self._core)
@@ -113,7 +116,7 @@ class ClusterExecutor(Executor):
         executor = cls(*system, directory=path, **options)
         core = executor._core
         core.book.close("cannot submit: this executor only attends to what was submitted before")
-        futures = adopt(core.folder, core.book, core.controller)
+        futures = adopt(core.folder, core.book, core.controller, executor._system.element)
         if futures:
             core.start()
         return futures
@@ -121,7 +124,7 @@ class ClusterExecutor(Executor):
     @property
     def directory(self) -> Path:
         """Where calls, outcomes and logs are kept."""
-        return self._core.folder.path
+        return self._path
 
     def using(self, **options: Any) -> ClusterExecutor:
         """The same executor, with other resources, setup or import paths for what is submitted through this view.
@@ -131,7 +134,7 @@ class ClusterExecutor(Executor):
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._whole = self._whole or self
-        view._options = read_options("using", options, self._options)
+        view._options = read_options("using", options, self._system.passes, self._options)
         view._check(view._options)
         return view
 
@@ -220,10 +223,24 @@ class ClusterExecutor(Executor):
 
     def _check(self, options: Options) -> None:
         """Have the batch system look at the options before there is anything to submit."""
+        if options.import_paths and not self._system.shares_files:
+            raise ChoiceError(
+                "import_paths=...: jobs do not see the folders of this machine; have files carried to them, or install "
+                "what they import where python=... is"
+            )
         terms = options.terms
         self._system.check(
             Sheet(
-                "check", range(1), ("true",), "/dev/null", "/", terms.resources, terms.setup, terms.env, terms.options
+                "check",
+                range(1),
+                ("true",),
+                "/dev/null",
+                "/",
+                terms.resources,
+                terms.setup,
+                terms.env,
+                terms.options,
+                home=str(self._path),
             )
         )
 
@@ -249,11 +266,14 @@ class _Core:
     """What an executor and its views share; it lives until all is over."""
 
     def __init__(self, system: BatchSystem, path: Path, own: Mapping[str, Any]) -> None:
-        self.folder = Folder.create(path)
+        if own["directory"] is None:
+            make_folder(home(create=True) / path.parent.name)
+        self.folder = Folder.create(path, carried=not system.shares_files)
         self.lock = KeptFolder(path)
         self.lock.lock()
         self.folder.begin()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
+        token = self.folder.token(system.name, lambda: files_for(self.folder))
         groups = self.folder.groups()
         self.numbers = itertools.count(
             1 + max((call.number for group in groups for call in group.read().calls), default=-1)
@@ -263,7 +283,6 @@ class _Core:
         self.book.most_queued = own["max_queued"]
         python = os.path.abspath(own["python"] or sys.executable)
         self._shelves: dict[tuple[str, ...], Shelf] = {}
-        token = self.folder.token(system.name, _launcher(path))
         first = groups[-1].number + 1 if groups else 0
         self.controller = Controller(self.book, system, self.folder, (python, str(path / "worker.py")), token, first)
         self.controller.limit(own["max_array_size"])
@@ -276,7 +295,9 @@ class _Core:
         """What is known of functions and settings, with these paths before the others."""
         shelf = self._shelves.get(import_paths)
         if shelf is None:
-            shelf = self._shelves.setdefault(import_paths, Shelf(lambda value: (_packed(value, import_paths), [])))
+            carried = self.folder.carried
+            pack_one = partial(_packed, import_paths=import_paths, carried=carried)
+            shelf = self._shelves.setdefault(import_paths, Shelf(lambda value: (pack_one(value), [])))
         return shelf
 
     def start(self) -> None:
@@ -325,35 +346,18 @@ class _Core:
         self.threads.clear()
 
 
-def _packed(value: Any, import_paths: tuple[str, ...]) -> bytes:
+def _packed(value: Any, import_paths: tuple[str, ...], *, carried: bool) -> bytes:
     """A function; or a setting, in the form that the worker reads in steps."""
     from weft.executors.worker import Setting
 
     if type(value) is not Setting:
         return pack(value)
+    if carried:  # what is here is not there
+        return dumps((None, None, pack(value.context)), 5)
     here = value.folder or os.sep
     path = [os.path.join(here, entry) for entry in value.path]  # "" is the working directory
     path = [*import_paths, *(entry for entry in path if entry not in import_paths)]
     return dumps((value.folder, path, pack(value.context)), 5)
-
-
-def _launcher(path: Path) -> str:
-    """The program that scripts start. It finds weft, and what tasks import, where this process does."""
-    here = os.getcwd()
-    entries = [os.path.join(here, entry) for entry in sys.path]
-    root = str(Path(__file__).parents[3])
-    if root not in entries:
-        entries.append(root)
-    return (
-        "# Started by the scripts beside it, with the number of a submission and of an element of its array:\n"
-        "# makes the calls of that element, and writes down what became of them.\n"
-        "import sys\n\n"
-        f"sys.path[:] = {entries!r}\n"
-        "from weft.executors.cluster.work import main\n\n"
-        "group, place = sys.argv[1:3]\n"
-        f"sys.argv[:] = {sys.argv!r}\n"
-        f"main({str(path)!r}, group, place)\n"
-    )
 
 
 def _check_own(where: str, own: Mapping[str, Any]) -> None:
@@ -377,7 +381,7 @@ def _directory(given: Any, name: str) -> Path:
     if given is not None:
         return Path(os.path.abspath(os.fspath(given)))
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return make_folder(home(create=True) / "executors") / f"{stamp}-{safe_name(name)}-{os.urandom(3).hex()}"
+    return home() / "executors" / f"{stamp}-{safe_name(name)}-{os.urandom(3).hex()}"
 
 
 # What becomes of executors that nobody shut down -------------------------------------------------------------

@@ -5,9 +5,10 @@
         lock                  held by the living client
         over                  while there is none: nothing of it is in the queue any more
         worker.py             what the scripts start
+        weft.zip, key         where files are carried to jobs: weft, and what signatures are made with
         groups/<n>/           one submission
             calls             what it is to do, see `formats`
-            script.sh         for the batch system; can be submitted by hand
+            script.sh         for the batch system, as what else it takes beside it; can be submitted by hand
             job               the id of the submission, once there is one
             outcomes/         <call>.<try>: what became of a call
             logs/<place>.log  what an element of the array wrote
@@ -21,7 +22,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +51,9 @@ OVER = "over"  # the file that says so
 LEFT_OUT = "cancelled"  # in the place of a try: a call that is not to be made
 
 
+CARRIED = ("worker.py", "weft.zip", "key")  # to jobs that do not see the folder
+
+
 class Call(NamedTuple):
     """One call, as it is sent."""
 
@@ -72,48 +76,60 @@ class Plan(NamedTuple):
 
 
 class Folder:
-    """The folder of one executor."""
+    """The folder of one executor.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of it.
+        carried: what jobs need of it is carried to them, with a key of its own.
+    """
+
+    def __init__(self, path: Path, *, carried: bool = False) -> None:
         self.path = path
         self.name = path.name
+        self.carried = carried
+        #: Of signatures; None: the user's own, which stays where it is.
+        self.key = Signer(f"key {self.name}")(b"") if carried else None
 
     @classmethod
-    def create(cls, path: Path) -> Folder:
+    def create(cls, path: Path, *, carried: bool = False) -> Folder:
         """Make it, or go on in one that is there. Raises StorageError."""
         make_folder(path)
         make_folder(path / "groups")
-        return cls(path)
+        return cls(path, carried=carried)
 
-    def token(self, system: str, launcher: str) -> str:
+    def token(self, system: str, files: Callable[[], Mapping[str, bytes]]) -> str:
         """What is part of the name of each submission from here, and of no other; made by the first who comes.
 
         Raises StorageError, ChoiceError for a folder of another batch system.
 
         Args:
             system: the name of the batch system.
-            launcher: the text of ``worker.py``. One that is there stays: jobs that wait are to start it.
+            files: makes what jobs start, ``worker.py``, and what it needs, by name. What is there stays: jobs that wait
+                are to start it.
         """
         path = self.path / "executor.json"
         if not path.exists():
-            write_atomic(self.path / "worker.py", launcher.encode(errors="surrogateescape"))
-            facts = {"system": system, "token": os.urandom(3).hex()}
+            for name, data in files().items():
+                write_atomic(self.path / name, data)
+            facts = {"system": system, "carried": self.carried, "token": os.urandom(3).hex()}
             write_atomic(path, json.dumps(facts).encode())
-        token, there = self._facts()
+        token, there, carried = self._facts()
         if there != system:
             raise ChoiceError(f"{self.path} belongs to an executor on {there}, not on {system}")
+        if carried != self.carried:
+            raise ChoiceError(f"{self.path} belongs to an executor with transfer={carried}; say so here, too")
         return token
 
     def system(self) -> str:
         """The name of its batch system. Raises StorageError."""
         return self._facts()[1]
 
-    def _facts(self) -> tuple[str, str]:
+    def _facts(self) -> tuple[str, str, bool]:
         path = self.path / "executor.json"
         check_file(path)
         try:
             facts = json.loads(path.read_bytes())
-            return str(facts["token"]), str(facts["system"])
+            return str(facts["token"]), str(facts["system"]), bool(facts.get("carried"))
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is not what weft wrote there") from error
 
@@ -153,12 +169,24 @@ class GroupFolder:
         self.number = number
         self.path = folder.path / "groups" / str(number)
         self.outcomes = str(self.path / "outcomes")
+        self._folder = folder
         self._of = folder.name
 
     @property
     def script(self) -> Path:
         """For the batch system."""
         return self.path / "script.sh"
+
+    @property
+    def home(self) -> str:
+        """The folder of the executor."""
+        return str(self._folder.path)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What is carried to jobs, if anything is."""
+        files = (*(self._folder.path / name for name in CARRIED), self.path / "calls")
+        return tuple(map(str, files)) if self._folder.carried else ()
 
     @property
     def logs(self) -> str:
@@ -173,14 +201,15 @@ class GroupFolder:
         """What an element wrote."""
         return self.path / "logs" / f"{place}.log"
 
-    def write(self, plan: Plan, script: str) -> None:
-        """Write down what is to be done. Raises StorageError; then nothing of it is left."""
+    def write(self, plan: Plan, files: Mapping[str, str]) -> None:
+        """Write down what is to be done, and files for the batch system. Raises StorageError; then nothing is left."""
         try:
             make_folder(self.path)
             make_folder(self.path / "outcomes")
             make_folder(self.path / "logs")
             write_atomic(self.path / "calls", self._calls(plan))
-            write_atomic(self.script, script.encode(errors="surrogateescape"))
+            for path, text in files.items():
+                write_atomic(Path(path), text.encode(errors="surrogateescape"))
         except BaseException:
             self.remove()
             raise
@@ -190,9 +219,9 @@ class GroupFolder:
         parts = []
         for index, call in enumerate(plan.calls):
             body = pack(tuple(call))
-            parts.append(Signer(call_purpose(self._of, self.number, index))(body) + body)
+            parts.append(self._sign(call_purpose(self._of, self.number, index), body))
         for index, body in enumerate(shared):
-            parts.append(Signer(shared_purpose(self._of, self.number, index))(body) + body)
+            parts.append(self._sign(shared_purpose(self._of, self.number, index), body))
         head = HEAD.pack(MAGIC, len(plan.calls), len(shared), plan.each)
         at = len(head) + OFFSET.size * (len(parts) + 1)
         offsets = []
@@ -200,6 +229,12 @@ class GroupFolder:
             offsets.append(OFFSET.pack(at))
             at += len(part)
         return b"".join((head, *offsets, OFFSET.pack(at), *parts))
+
+    def _sign(self, purpose: str, body: bytes) -> bytes:
+        return Signer(purpose, self._folder.key)(body) + body
+
+    def _unseal(self, data: bytes, purpose: str, path: Path) -> bytes:
+        return unseal(data, purpose, path, self._folder.key)
 
     def read(self) -> Plan:
         """What is to be done. Raises TamperedError, or StorageError."""
@@ -214,9 +249,8 @@ class GroupFolder:
         bodies = []
         for index, (start, stop) in enumerate(bounds):
             purpose = call_purpose if index < count else shared_purpose
-            bodies.append(
-                unseal(data[start:stop], purpose(self._of, self.number, index - (index >= count) * count), path)
-            )
+            what = purpose(self._of, self.number, index - (index >= count) * count)
+            bodies.append(self._unseal(data[start:stop], what, path))
         seconds, names, name, terms = unpack(bodies[-1])
         calls = [Call(*unpack(body)) for body in bodies[:count]]
         return Plan(calls, bodies[count:-1], names, each, seconds, name, unpack(terms))
@@ -249,7 +283,8 @@ class GroupFolder:
             data = path.read_bytes()
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
-        kind, payload = unpack(unseal(data, outcome_purpose(self._of, self.number, int(index), int(restarts)), path))
+        what = outcome_purpose(self._of, self.number, int(index), int(restarts))
+        kind, payload = unpack(self._unseal(data, what, path))
         return kind, payload
 
     def is_over(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -28,9 +28,17 @@ class Missing:
 
 
 class Group:
-    """A submission. Whoever touches it holds the book's lock."""
+    """A submission. Whoever touches it holds the book's lock. For `element` see `BatchSystem`."""
 
-    def __init__(self, folder: GroupFolder, name: str, tasks: Sequence[Task], terms: Terms, each: int) -> None:
+    def __init__(
+        self,
+        folder: GroupFolder,
+        name: str,
+        tasks: Sequence[Task],
+        terms: Terms,
+        each: int,
+        element: Callable[[str, Sequence[int], int], str],
+    ) -> None:
         self.folder = folder
         self.name = name  #: Of the job; unique.
         # In the order of its calls. What is over is dropped: a future that is kept must not keep all the others.
@@ -39,6 +47,7 @@ class Group:
         self.terms = terms
         self.each = each
         self.places = range(-(-len(tasks) // each))
+        self._element = element
         self.job: str | None = None  #: The id, once it is known,
         self.since = 0.0  #: and when that was.
         self.open = set(range(len(tasks)))  #: Calls whose outcome is awaited.
@@ -55,11 +64,14 @@ class Group:
         """Of the group, in its folder."""
         return self.folder.number
 
+    @property
+    def script(self) -> str:
+        """The path of what its elements run."""
+        return str(self.folder.script)
+
     def id_of(self, index: int) -> str | None:
         """The batch system's id of what makes this call."""
-        if self.job is None or len(self.places) == 1:
-            return self.job
-        return f"{self.job}_{index // self.each}"
+        return None if self.job is None else self._element(self.job, self.places, index // self.each)
 
     def calls_of(self, place: int) -> range:
         """What an element of the array does."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from weft.errors import ArgumentError, ChoiceError
 from weft.executors.cluster.future import Terms
 from weft.resources import Resources, read_environment
 
-__all__ = ["OWN", "Options", "read_options"]
+__all__ = ["OWN", "Options", "count", "read_options", "refuse_foreign"]
 
 #: What a view made by `using` may change, besides the resources, with its default.
 PER_TASK: Mapping[str, Any] = {"setup": (), "env": None, "import_paths": (), "tasks_per_job": 1}
@@ -25,11 +25,9 @@ OWN: Mapping[str, Any] = {
     "poll_interval": None,
     "python": None,
 }
-#: Passed on to the batch system as they are.
-PASSED: tuple[str, ...] = (
-    *("account", "constraint", "exclude", "exclusive", "licenses", "nodelist", "nodes", "ntasks", "partition"),
-    *("priority", "qos", "requeue", "reservation"),
-)
+
+#: How lines of setup begin that are for a batch system itself, and for which.
+DIRECTIVES: Mapping[str, str] = {"#SBATCH": "Slurm", "#CONDOR": "HTCondor"}
 
 
 class Options(NamedTuple):
@@ -39,18 +37,26 @@ class Options(NamedTuple):
     import_paths: tuple[str, ...]
 
 
-def read_options(where: str, words: Mapping[str, Any], before: Options | None = None) -> Options:
+def read_options(
+    where: str, words: Mapping[str, Any], passes: Collection[str], before: Options | None = None
+) -> Options:
     """Resources, and what else a task asks for; on top of what was asked `before`.
+
+    Args:
+        where: for messages, such as ``"using"``.
+        words: what was written.
+        passes: of these, what the batch system takes as it is.
+        before: see above.
 
     Raises:
         ArgumentError: (a TypeError) an unknown option, or a value of the wrong kind.
         ChoiceError: (a ValueError) a value that cannot be.
     """
     mine = {word: value for word, value in words.items() if word in PER_TASK}
-    passed = {word: value for word, value in words.items() if word in PASSED}
+    passed = {word: value for word, value in words.items() if word in passes}
     rest = {word: value for word, value in words.items() if word not in mine and word not in passed}
     if unknown := [word for word in rest if word not in (*Resources.options(), "ram", "timelimit")]:
-        raise ArgumentError(_unknown(where, unknown[0]))
+        raise ArgumentError(_unknown(where, unknown[0], passes))
     resources = Resources.read(where, **rest)
     old = before or Options(Terms(Resources(), (), (), (), 1), ())
     terms = old.terms
@@ -60,6 +66,14 @@ def read_options(where: str, words: Mapping[str, Any], before: Options | None = 
     each = count(where, "tasks_per_job", mine.get("tasks_per_job", terms.each))
     options = tuple({**dict(terms.options), **passed}.items())
     return Options(Terms(terms.resources.merged(resources), setup, options, env, each or 1), paths)
+
+
+def refuse_foreign(setup: Iterable[str], own: str) -> None:
+    """Raise ChoiceError for lines of setup that are for another batch system; `own`: how those for this one begin."""
+    for line in setup:
+        for mark, system in DIRECTIVES.items():
+            if mark != own and line.startswith(mark):
+                raise ChoiceError(f"setup: {line!r:.60} is for {system}; lines for {DIRECTIVES[own]} begin with {own}")
 
 
 def count(where: str, word: str, value: Any) -> int | None:
@@ -73,10 +87,10 @@ def count(where: str, word: str, value: Any) -> int | None:
     return value
 
 
-def _unknown(where: str, word: str) -> str:
+def _unknown(where: str, word: str, passes: Collection[str]) -> str:
     import difflib
 
-    known = {**dict.fromkeys(Resources.options()), **PER_TASK, **OWN, **dict.fromkeys(PASSED)}
+    known = {**dict.fromkeys(Resources.options()), **PER_TASK, **OWN, **dict.fromkeys(passes)}
     near = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(f"{name}={default!r}" for name, default in sorted(known.items()))

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from weft.errors import ChoiceError
 from weft.executors.cluster import slurm_text as text
-from weft.executors.cluster.slurm_command import Commands, run, submitting
-from weft.executors.cluster.slurm_options import clusters_in, command_line, options_in, refuse_mistakes
+from weft.executors.cluster.command import in_lines, run
+from weft.executors.cluster.slurm_command import SlurmCommands, submitting
+from weft.executors.cluster.slurm_options import PASSES, clusters_in, command_line, options_in, refuse_mistakes
 from weft.executors.cluster.slurm_script import script_of
 from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
@@ -23,7 +24,6 @@ LOGGER = logging.getLogger("weft")
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 TIMEOUT = 60.0  # seconds; they give up themselves after twice MessageTimeout, 20 s where nobody has changed it
-LINE = 100_000  # characters of ids on a command line, and in one of its words; the system takes 131,072 in a word
 SPELLED = 4096  # characters in which sbatch takes the elements of an array
 AFTER = {"success": "afterok", "failure": "afternotok", "any": "afterany", "each": "aftercorr"}
 
@@ -35,10 +35,12 @@ class SlurmSystem:
     """
 
     name = "slurm"
+    passes = PASSES
+    shares_files = True
 
     def __init__(self, *, clock: Clock | None = None, timeout: float = TIMEOUT) -> None:
         self.clock = clock or Clock()
-        self._commands = Commands(timeout)
+        self._commands = SlurmCommands(timeout)
         self._checked: set[tuple[str, ...]] = set()
         self._clusters = {""}  # The default one, and those that options have named.
         self._misses_sacct = False
@@ -85,9 +87,9 @@ class SlurmSystem:
 
     # Submitting
 
-    def script(self, sheet: Sheet) -> str:
+    def files(self, sheet: Sheet, path: str) -> dict[str, str]:
         """A bash script, which can be submitted by hand."""
-        return script_of(sheet)
+        return {path: script_of(sheet)}
 
     def submit(self, order: Order) -> str:
         """Submit it. Raises Refused; Busy, also where it may have been taken."""
@@ -168,6 +170,10 @@ class SlurmSystem:
         """What an element died of."""
         return verdict(end, tail)
 
+    def element(self, job: str, places: Sequence[int], place: int) -> str:
+        """As squeue and scancel have it."""
+        return job if len(places) == 1 else f"{job}_{place}"
+
     # Cancelling
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
@@ -177,7 +183,7 @@ class SlurmSystem:
         """
         busy = None
         for cluster, ids in _by_cluster(places):
-            for words in _lines(_cancelled(ids, places, cluster)):
+            for words in in_lines(_cancelled(ids, places, cluster)):
                 try:
                     self._cancel([*_at(cluster), *words])
                 except Busy as error:  # the others may get through
@@ -222,22 +228,8 @@ def _by_cluster(jobs: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
         plain, _, cluster = job.partition(";")
         clusters.setdefault(cluster, []).append(plain)
     for cluster, ids in clusters.items():
-        for part in _lines(ids):
+        for part in in_lines(ids):
             yield cluster, part
-
-
-def _lines(words: Iterable[str]) -> Iterator[list[str]]:
-    """Words in pieces that fit on a command line."""
-    part: list[str] = []
-    size = 0
-    for word in words:
-        if part and size + len(word) > LINE:
-            yield part
-            part, size = [], 0
-        part.append(word)
-        size += len(word) + 1
-    if part:
-        yield part
 
 
 def _cancelled(ids: Iterable[str], places: Mapping[str, Collection[int] | None], cluster: str) -> Iterator[str]:
@@ -247,5 +239,5 @@ def _cancelled(ids: Iterable[str], places: Mapping[str, Collection[int] | None],
         if elements is None:
             yield job
             continue
-        for part in _lines(text.spans(elements)):
+        for part in in_lines(text.spans(elements)):
             yield f"{job}_[{','.join(part)}]"

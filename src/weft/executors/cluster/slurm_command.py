@@ -1,58 +1,23 @@
-"""Runs a command of Slurm's: with a time limit, out of reach of Ctrl-C, in an environment that leaves nothing open."""
+"""Asks Slurm's commands, in an environment that leaves nothing open."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shutil
-import signal
-import subprocess
-import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from weft.executors.cluster.command import Commands
 from weft.executors.cluster.slurm_text import read_config, tidy
-from weft.executors.cluster.system import Busy, Refused
 
-__all__ = ["Answer", "Commands", "asking", "run", "submitting"]
-
-
-class Answer(NamedTuple):
-    """What a command said."""
-
-    code: int
-    stdout: str
-    stderr: str
-    cut: bool  #: It was ended before it had ended by itself.
-
-    @property
-    def complaint(self) -> str:
-        """What it said against it, in any case something."""
-        return tidy(self.stderr) or f"exit code {self.code}, and not a word"
+__all__ = ["SlurmCommands", "asking", "submitting"]
 
 
-class Commands:
-    """Asks Slurm's commands."""
+class SlurmCommands(Commands):
+    """Asks them."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout = timeout  #: seconds
+        super().__init__(timeout, asking, tidy)
         self._configuration: dict[str, str] = {}
-
-    def run(self, *words: str) -> Answer:
-        """What a command says, and its exit code. Raises Busy where it says nothing in time."""
-        answer = run(words, timeout=self.timeout, environment=asking())
-        if answer.cut:
-            raise Busy(f"{words[0]} took longer than {self.timeout:g} s")
-        return answer
-
-    def ask(self, *words: str) -> str:
-        """What a command prints. Raises Busy where it fails."""
-        answer = self.run(*words)
-        if answer.code:
-            raise Busy(answer.complaint)
-        return answer.stdout
 
     def configuration(self) -> dict[str, str]:
         """How the cluster is set up; asked for once."""
@@ -65,89 +30,6 @@ class Commands:
         kind = self.configuration().get("AccountingStorageType", "")
         kept = kind.startswith("accounting_storage/") and kind != "accounting_storage/none"
         return kept and shutil.which("sacct") is not None
-
-
-def run(
-    words: Sequence[str],
-    *,
-    timeout: float,
-    environment: dict[str, str],
-    directory: str | None = None,
-    until: re.Pattern[str] | None = None,
-) -> Answer:
-    """Run a command, for so many seconds at most, and only until it says this on stderr.
-
-    Raises:
-        Busy: it cannot be started.
-        Refused: nor ever, since its words are too long.
-    """
-    try:
-        # In a session of its own: a Ctrl-C is for us, and who is between sbatch and its answer must not lose it.
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=directory,
-            start_new_session=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except OSError as error:
-        what = f"{words[0]} cannot be run: {error.strerror or error}"
-        raise (Refused(what) if error.errno == errno.E2BIG else Busy(what)) from None
-    with process:
-        try:
-            return _heard(process, timeout) if until is None else _heard_until(process, timeout, until)
-        except BaseException:
-            _end(process)
-            raise
-
-
-def _heard(process: subprocess.Popen[str], timeout: float) -> Answer:
-    cut = False
-    try:
-        stdout, stderr = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        cut = True
-        _end(process)
-        stdout, stderr = process.communicate()
-    return Answer(process.returncode, stdout, stderr, cut)
-
-
-def _heard_until(process: subprocess.Popen[str], timeout: float, until: re.Pattern[str]) -> Answer:
-    """For what says little on stdout."""
-    assert process.stderr is not None
-    assert process.stdout is not None
-    over = threading.Event()
-
-    def end() -> None:
-        over.set()
-        _end(process)
-
-    timer = threading.Timer(timeout, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        stderr = ""
-        for line in process.stderr:
-            stderr += line
-            if until.search(line):
-                end()
-        stdout = process.stdout.read()
-        code = process.wait()
-    finally:
-        timer.cancel()
-    return Answer(code, stdout, stderr, over.is_set())
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """With what it has started: sites put scripts in the place of commands."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 # Their environment -------------------------------------------------------------------------------------------

@@ -10,12 +10,18 @@ from itertools import takewhile
 from typing import Any
 
 from weft.errors import ArgumentError, ChoiceError
+from weft.executors.cluster.options import refuse_foreign
 from weft.executors.cluster.slurm_script import SBATCH, dashed, is_directive
 from weft.executors.cluster.system import Sheet
 from weft.resources import Resources
 
-__all__ = ["clusters_in", "command_line", "options_in", "refuse_mistakes"]
+__all__ = ["PASSES", "clusters_in", "command_line", "options_in", "refuse_mistakes"]
 
+#: Options of sbatch that are words of an executor's.
+PASSES: tuple[str, ...] = (
+    *("account", "constraint", "exclude", "exclusive", "licenses", "nodelist", "nodes", "ntasks", "partition"),
+    *("priority", "qos", "requeue", "reservation"),
+)
 # What a sheet says in words of its own, or what would have sbatch do something else than submit.
 OURS = {
     "array": "weft makes the array",
@@ -60,6 +66,7 @@ def refuse_mistakes(sheet: Sheet) -> None:
         _refuse_value(name, value)
         if value is not False:
             _refuse_name(dashed(name), f"{name}=...", sheet.resources)
+    refuse_foreign(sheet.setup, SBATCH)
     for line in sheet.setup:
         _refuse_line(line)
     _refuse_order(sheet.setup)

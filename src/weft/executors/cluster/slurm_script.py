@@ -1,34 +1,29 @@
 """The script of a submission: what Slurm is asked for, and what each element runs.
 
-    #!/bin/bash
-    #SBATCH --job-name=fit-3f2a      what Slurm is asked for, a line for each word
-    export DATA=/scratch/me          the user's environment
-    module load cuda                 the user's own lines
-    cd /home/me/work || exit         then the worker takes the place of the shell
-    exec python worker.py calls "$SLURM_ARRAY_TASK_ID"
-
-Nothing in it is known to weft alone: a person can read it, change it, and submit it by hand.
+#!/bin/bash
+#SBATCH --job-name=fit-3f2a      what Slurm is asked for, a line for each word
+export DATA=/scratch/me          the user's environment
+module load cuda                 the user's own lines
+cd /home/me/work || exit         then the worker takes the place of the shell
+exec python worker.py calls "$SLURM_ARRAY_TASK_ID"
 """
 
 from __future__ import annotations
 
 import math
 import re
-import shlex
 from typing import Any
 
-from weft.executors.cluster.formats import EXIT_EMPTY
+from weft.executors.cluster.script import ODD, call, exports, redirection, threads
 from weft.executors.cluster.slurm_text import spans
 from weft.executors.cluster.system import Sheet
-from weft.executors.terms import THREADS
 from weft.resources import Resources
 from weft.rundir.place import safe_name
 
-__all__ = ["SBATCH", "dashed", "is_directive", "proven", "script_of"]
+__all__ = ["SBATCH", "dashed", "is_directive", "script_of"]
 
 SBATCH = "#SBATCH"
 ELEMENT = '"$SLURM_ARRAY_TASK_ID"'
-ODD = "[\x00-\x1f\x7f\ud800-\udfff]"  # control characters, and bytes that are no text
 
 
 def script_of(sheet: Sheet) -> str:
@@ -36,7 +31,8 @@ def script_of(sheet: Sheet) -> str:
     lines = ["#!/bin/bash", *(f"{SBATCH} {word}" for word in _words(sheet))]
     lines += [line for line in sheet.setup if is_directive(line)]
     commands = [line for line in sheet.setup if not is_directive(line)]
-    for part in (_redirection(sheet), _exports(sheet), commands, _threads(sheet.resources.cpus), _call(sheet)):
+    run = call(sheet, _element(sheet), '"${SLURM_RESTART_COUNT:-0}"')
+    for part in (_redirection(sheet), exports(sheet.env), commands, _threads(sheet.resources.cpus), run):
         lines += ["", *part] if part else []
     return "\n".join(lines) + "\n"
 
@@ -123,70 +119,13 @@ def _log_pattern(sheet: Sheet) -> str | None:
 def _redirection(sheet: Sheet) -> list[str]:
     if _log_pattern(sheet) is not None:
         return []
-    before, found, after = sheet.log.rpartition("{place}")
-    path = f"{shell(before)}{_element(sheet)}{shell(after)}" if found else shell(sheet.log)
     # What Slurm itself notes there, such as why it ended the job, is lost then.
-    return ["# No directive can say this path.", f"exec >>{path} 2>&1"]
+    return ["# No directive can say this path.", *redirection(sheet.log, _element(sheet))]
 
 
 def _element(sheet: Sheet) -> str:
     return ELEMENT if len(sheet.places) > 1 else str(sheet.places[0])
 
 
-def _exports(sheet: Sheet) -> list[str]:
-    return [f"export {name}={shell(value)}" for name, value in sheet.env if _is_exportable(name)]
-
-
-def _is_exportable(name: str) -> bool:
-    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None and name not in BASH
-
-
-BASH = {"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "_"}  # which are bash's own
-
-
 def _threads(cpus: int | None) -> list[str]:
-    count = "${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}" if cpus is None else str(cpus)
-    lines = ["# As many threads as cpus, where nobody has said otherwise."]
-    return lines + [f'export {name}="${{{name}-{count}}}"' for name in THREADS]
-
-
-def _call(sheet: Sheet) -> list[str]:
-    # Names that the system takes, but the shell does not.
-    odd = [f"{name}={value}" for name, value in sheet.env if not _is_exportable(name)]
-    words = [*(["env", "--", *odd] if odd else []), *sheet.command]
-    command = f"{' '.join(map(shell, words))} {_element(sheet)}"
-    lines = [f"cd {shell(sheet.directory)} || exit", 'export WEFT_TRY="${SLURM_RESTART_COUNT:-0}"']
-    return [*lines, *proven(command, sheet.proof, _element(sheet))] if sheet.proof else [*lines, f"exec {command}"]
-
-
-def proven(command: str, proof: str, element: str) -> list[str]:
-    """Lines of shell that run a command, and do not end well unless a file is there then; see `Sheet.proof`."""
-    before, _, rest = proof.rpartition("{place}")
-    between, _, after = rest.partition("{try}")
-    there = f'{shell(before)}{element}{shell(between)}"$WEFT_TRY"{shell(after)}'
-    return [
-        "# Who is told to end is what it runs; this shell stays, and sees what that has left.",
-        "trap : TERM",  # and not ignored: that it would be by what it runs as well, until that listens
-        command,
-        "code=$?",
-        "# A library may have ended the process as if all were well.",
-        f'[ "$code" -ne 0 ] || [ -e {there} ] || code={EXIT_EMPTY}',
-        '[ "$code" -le 128 ] || { trap - TERM; kill -s "$((code - 128))" $$; }',
-        'exit "$code"',
-    ]
-
-
-def shell(text: str) -> str:
-    """Any text that a path, an argument or a variable can be, as one word for bash, on one line."""
-    if not re.search(ODD, text):
-        return shlex.quote(text)
-    return "$'" + re.sub(rf"{ODD}|[\\']", _escaped, text) + "'"
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in "\\'":
-        return f"\\{character}"
-    # Three digits always, so that a digit after them is not taken for a fourth. A byte that is no text is a surrogate.
-    octal = "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
-    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, octal)
+    return threads("${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}" if cpus is None else str(cpus))

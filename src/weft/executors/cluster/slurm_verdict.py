@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import re
 from errno import ENOENT
-from typing import Literal, TypeAlias
 
-from weft.errors import ending
-from weft.executors.cluster.formats import EXIT_EMPTY
+from weft.executors.cluster.fate import MEMORY, Fate, by_status, was_killed
 from weft.executors.cluster.system import Phase, Seen
 
-__all__ = ["Fate", "verdict"]
-
-Fate: TypeAlias = Literal["memory", "timeout", "infrastructure", "cancelled", "died", "held", "unstarted"]
-"""What became of an element without an outcome. The first three, and "died", are causes that retries know."""
+__all__ = ["verdict"]
 
 UNABLE = 53  # What stands for a signal where slurmd could not start the script, or open its log.
-NO_COMMAND = {126: "as of a shell that may not run a command", 127: "as of a shell that does not find a command"}
-MOST = 128  # A shell adds it to the number of the signal that ended what it ran.
 
 
 def verdict(seen: Seen, log: str) -> tuple[Fate, str]:
@@ -34,6 +27,10 @@ def verdict(seen: Seen, log: str) -> tuple[Fate, str]:
     if seen.phase is not Phase.ENDED:
         return _waiting(seen, says)
     return _by_state(seen, says) or _by_log(seen, log) or _by_status(seen, says)
+
+
+def _by_status(seen: Seen, says: str) -> tuple[Fate, str]:
+    return ("cancelled", f"it was cancelled ({says})") if seen.state == "CANCELLED" else by_status(seen, says)
 
 
 def _waiting(seen: Seen, says: str) -> tuple[Fate, str]:
@@ -79,7 +76,6 @@ NOTES: dict[str, tuple[Fate, str]] = {
 # controller asks after its node in that moment. Seen once in some thousands of starts.
 UNSTARTED = re.compile(r"execve\(\): \S*/slurm_script: ")
 PROLOG = re.compile(r"^Error running slurm prolog: \d+\s*\Z", re.MULTILINE)  # slurmd's own words, at the end
-MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
 
 
 def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
@@ -87,7 +83,7 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
         return None
     notes: list[str] = FROM_SLURM.findall(log)
     # Words of anybody else count only where they explain a kill: programs may speak of memory as they like.
-    if any(map(MEMORY.search, notes)) or (_killed(seen, 9) and MEMORY.search(log)):
+    if any(map(MEMORY.search, notes)) or (was_killed(seen, 9) and MEMORY.search(log)):
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
     if seen.exitcode == ENOENT and any(map(UNSTARTED.search, notes)):
         return "unstarted", f"it could not be started on its node, by its log ({seen.state})"
@@ -97,29 +93,9 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
             "infrastructure",
             f"it could not be started, as its node failed to make ready for it, by its log ({seen.state})",
         )
-    if seen.state == "CANCELLED" or _killed(seen, 9) or _killed(seen, 15):
+    if seen.state == "CANCELLED" or was_killed(seen, 9) or was_killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():
             if words in last:
                 return fate, f"{text}, by its log ({seen.state})"
     return None
-
-
-def _killed(seen: Seen, signal: int) -> bool:
-    """Itself, or what its shell ran; of whose exit code sacct keeps only what is left without 128."""
-    return seen.signal == signal or seen.exitcode in (signal, MOST + signal)
-
-
-def _by_status(seen: Seen, says: str) -> tuple[Fate, str]:
-    if seen.state == "CANCELLED":
-        return "cancelled", f"it was cancelled ({says})"
-    if seen.signal is not None:
-        return "died", f"it {ending(-seen.signal)} ({seen.state})"
-    if seen.exitcode is None:
-        return "died", f"it left no outcome ({says})"
-    if seen.exitcode > MOST:
-        return "died", f"it {ending(seen.exitcode)}, or what it ran {ending(MOST - seen.exitcode)} ({seen.state})"
-    if seen.exitcode == EXIT_EMPTY:
-        return "died", f"it ended with exit code 0, as if all were well, and left no outcome ({seen.state})"
-    hint = f", {NO_COMMAND[seen.exitcode]}" if seen.exitcode in NO_COMMAND else ""
-    return "died", f"it {ending(seen.exitcode)}{hint}, and left no outcome ({seen.state})"

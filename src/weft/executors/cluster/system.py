@@ -43,13 +43,18 @@ class Sheet(NamedTuple):
     #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
     #: process.
     proof: str = ""
+    #: For elements that do not see the files of this machine: what of a folder they need, and which folder in it they
+    #: write to. All of these are absolute paths, and names of files differ.
+    home: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: str = ""
 
 
 class Order(NamedTuple):
     """One submission."""
 
     name: str  #: As on its sheet.
-    script: str  #: The absolute path of the script, which is written.
+    script: str  #: The absolute path of the script, which is written, with what else there is.
     places: Sequence[int]
     #: Ids of jobs, or of their elements (``"123_4"``), to wait for, each with how: success, failure, any, each.
     after: tuple[tuple[str, str], ...] = ()
@@ -114,6 +119,10 @@ class BatchSystem(Protocol):
     #: What it is called, such as ``"slurm"``.
     name: str
     clock: Clock
+    #: Words of the user's that it takes as they are; whatever else it knows goes into ``setup=``.
+    passes: tuple[str, ...]
+    #: Whether its jobs see the files of this machine; otherwise what they need and leave is carried, see `Sheet.home`.
+    shares_files: bool
 
     def check(self, sheet: Sheet) -> None:
         """Before anything has started: raise ChoiceError or ArgumentError for options that it does not take."""
@@ -121,8 +130,13 @@ class BatchSystem(Protocol):
     def limits(self) -> Limits:
         """What it takes; asked once."""
 
-    def script(self, sheet: Sheet) -> str:
-        """The text of a script, for people to read and to submit by hand."""
+    def files(self, sheet: Sheet, path: str) -> dict[str, str]:
+        """The files of a submission, by their paths, for people to read and to submit by hand.
+
+        Args:
+            sheet: what they are to say.
+            path: of the script that an element runs, absolute. What there is besides lies beside it.
+        """
 
     def submit(self, order: Order) -> str:
         """Submit a script; returns the id. Raises Refused."""
@@ -130,23 +144,31 @@ class BatchSystem(Protocol):
     def find(self, name: str) -> str | None:
         """The id of the submission with this name; None where there is none."""
 
-    def look(self, jobs: Collection[str]) -> list[Seen]:
-        """What of these submissions waits or runs: one query for all of them. What it does not name has ended."""
+    def look(self, jobs: Mapping[str, str]) -> list[Seen]:
+        """What of these submissions waits or runs: one query for all of them. What it does not name has ended.
 
-    def inquire(self, jobs: Collection[str]) -> list[Seen]:
-        """What became of the elements that have ended, as far as anybody remembers."""
+        Args:
+            jobs: ids, each with the path of its script.
+        """
+
+    def inquire(self, jobs: Mapping[str, str]) -> list[Seen]:
+        """What became of the elements that have ended, as far as anybody remembers; see `look`."""
 
     def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
         """What an element that left no outcome died of, by all evidence: a word, and a sentence for people.
 
         The word is a `weft.resources.Cause`, or ``"cancelled"``, or ``"held"``: it will never run by itself; or
-        ``"unstarted"``: not a line of its script has run, through no fault of its own. The sentence has the element
-        for its "it", and no full stop: ``"it was killed by SIGKILL (FAILED)"``.
+        ``"unstarted"``: not a line of its script has run, through no fault of its own. One that waits will never run,
+        either, with any word but ``"died"``. The sentence has the element for its "it", and no full stop: ``"it was
+        killed by SIGKILL (FAILED)"``.
 
         Args:
             end: as `inquire` or `look` has it.
             tail: the last lines of its log.
         """
+
+    def element(self, job: str, places: Sequence[int], place: int) -> str:
+        """What an element of a submission with these places is called there, such as ``"123_4"``."""
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         """Cancel these elements of these submissions (None: all), whether they wait, run or have ended."""

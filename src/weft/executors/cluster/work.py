@@ -106,13 +106,14 @@ class _Worker:
         """Be where the task was submitted."""
         if setting not in self._made:
             folder, path, variables = loads(self._shared(setting))
-            sys.path[:] = path  # before the variables are made, which may need it
+            if path is not None:  # else what is here will do
+                sys.path[:] = path  # before the variables are made, which may need it
             context = Context()
             for variable, content in loads(variables):
                 context.run(variable.set, content)
             self._made[setting] = folder, path, context
         folder, path, context = self._made[setting]
-        if sys.path != path:
+        if path is not None and sys.path != path:
             sys.path[:] = path
         try:
             if folder is not None:

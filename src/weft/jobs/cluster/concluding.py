@@ -188,7 +188,7 @@ class Concluding:
     ) -> None:
         where = place if sub.role == "call" else None
         seconds = self._standing.seconds(record)
-        job = sub.id_of(place)
+        job = sub.id if self._system is None else sub.id_of(place, self._system)
         error = died(record.title(where), job, word, sentence, end, seconds=seconds, log=log, tail=tail)
         if log.exists():
             add_to(log, f"weft: {type(error).__name__}: {record.title(where)} failed in job {job}: {sentence}\n")

@@ -147,7 +147,7 @@ class Detached:
         said = ""
         while True:
             self.survey.standing.catch_up()
-            jobs = [str(sub.id) for sub, _ in self.survey.standing.left()]
+            jobs = self.survey.scripts(sub for sub, _ in self.survey.standing.left())
             try:
                 if new := [job for job in jobs if job not in told]:
                     system.cancel(dict.fromkeys(new))

@@ -83,8 +83,9 @@ class Papers:
         elements = [self._element(job, record, sub, place) for place in sub.places]
         purpose = f"call {run.name} {record.key} {file.name}"
         write_atomic(file, packed_calls(purpose, elements, dumps(facts, 5)))
-        script = self._places[job].system.script(self._sheet(job, sub, file.name))
-        write_atomic(sub.script(run), script.encode(errors="surrogateescape"))
+        files = self._places[job].system.files(self._sheet(job, sub, file.name), str(sub.script(run)))
+        for path, text in files.items():
+            write_atomic(Path(path), text.encode(errors="surrogateescape"))
 
     def _what(self, job: Job[..., Any], record: Record, sub: Submission) -> dict[str, Any]:
         if sub.role != "call":

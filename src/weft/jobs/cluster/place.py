@@ -44,7 +44,7 @@ class Cluster(Place):
         self.given = executor is not None
         self._own = {word: value for word, value in options.items() if word in OWN}
         rest = {word: value for word, value in options.items() if word not in OWN}
-        self._options = read_options(where, rest) if executor is None else executor._options
+        self._options = read_options(where, rest, system.passes) if executor is None else executor._options
         self._executor = executor
         self._views: dict[Terms, ClusterExecutor] = {}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from weft.rundir import Journal, JournalReader, task_folder, task_name
 
 if TYPE_CHECKING:
-    from weft.executors.cluster.system import Seen
+    from weft.executors.cluster.system import BatchSystem, Seen
 
 __all__ = ["Register", "Role", "Submission"]
 
@@ -77,11 +77,9 @@ class Submission:
         known = set(self.places)
         return [index + self.base for index in line.places if index + self.base in known]
 
-    def id_of(self, place: int) -> str | None:
+    def id_of(self, place: int, system: BatchSystem) -> str | None:
         """The batch system's id of an element."""
-        if self.id is None or len(self.places) == 1:
-            return self.id
-        return f"{self.id}_{self.index_of(place)}"
+        return None if self.id is None else system.element(self.id, self.indices, self.index_of(place))
 
     def of(self, place: int) -> str:
         """What outcomes of it are of, see `weft.rundir.Attempt.file`."""

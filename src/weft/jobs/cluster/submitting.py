@@ -177,7 +177,8 @@ class Submitter:
             self.made.remove(sub)
             raise
         after = tuple(
-            (str(dep.id), how) if isinstance(how, str) else (str(dep.id_of(how)), "success") for dep, how in sub.after
+            (str(dep.id), how) if isinstance(how, str) else (str(dep.id_of(how, self._system)), "success")
+            for dep, how in sub.after
         )
         return self._system.submit(Order(sub.name, str(sub.script(self._folder.path)), sub.indices, after, sub.any))
 

@@ -159,7 +159,7 @@ class Survey:
         self.held = []
         if subs and self.system is not None:
             try:
-                seen = self.system.look(list(subs))
+                seen = self.system.look(self.scripts(subs.values()))
             except Busy as busy:
                 self.away = str(busy)
             else:
@@ -183,11 +183,15 @@ class Survey:
     def _inquire(self, answers: Answers, missing: Iterable[str], subs: dict[str, Submission]) -> Answers:
         assert self.system is not None
         try:
-            ends = self.system.inquire(sorted(missing))
+            ends = self.system.inquire(self.scripts(subs[job] for job in sorted(missing)))
         except Busy as busy:
             self.away = str(busy)
             return answers._replace(asked=False)
         return answers._replace(ends=_by_element(ends, subs, ended=True))
+
+    def scripts(self, subs: Iterable[Submission]) -> dict[str, str]:
+        """What the batch system is to be asked about: ids, each with the path of the script."""
+        return {str(sub.id): str(sub.script(self._folder.path)) for sub in subs}
 
     def _keep(self, seen: Iterable[Seen], subs: dict[str, Submission]) -> None:
         """What is said of jobs, for people."""

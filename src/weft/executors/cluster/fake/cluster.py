@@ -18,7 +18,7 @@ from weft.executors.cluster.fake.jobs import HOWS, Edge, Element, Job, gathered
 from weft.executors.cluster.fake.nodes import Node
 from weft.executors.cluster.fake.queue import Rules
 from weft.executors.cluster.fake.site import Site
-from weft.executors.cluster.slurm_options import command_line, refuse_mistakes
+from weft.executors.cluster.slurm_options import PASSES, command_line, refuse_mistakes
 from weft.executors.cluster.slurm_script import script_of
 from weft.executors.cluster.slurm_verdict import verdict
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Phase, Refused, Seen, Sheet
@@ -79,6 +79,8 @@ class FakeCluster(Faults):
     """
 
     name = "fake"
+    passes = PASSES
+    shares_files = True
 
     def __init__(
         self,
@@ -178,8 +180,8 @@ class FakeCluster(Faults):
         self._answer("limits")
         return Limits(self._site.rules.array)
 
-    def script(self, sheet: Sheet) -> str:
-        return script_of(sheet)
+    def files(self, sheet: Sheet, path: str) -> dict[str, str]:
+        return {path: script_of(sheet)}
 
     def submit(self, order: Order) -> str:
         self._answer("submit")
@@ -241,6 +243,9 @@ class FakeCluster(Faults):
     def verdict(self, end: Seen, tail: str) -> tuple[str, str]:
         """What an element died of."""
         return verdict(end, tail)
+
+    def element(self, job: str, places: Sequence[int], place: int) -> str:
+        return job if len(places) == 1 else f"{job}_{place}"
 
     def cancel(self, places: Mapping[str, Collection[int] | None]) -> None:
         self._answer("cancel")
