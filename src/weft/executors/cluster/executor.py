@@ -248,7 +248,6 @@ class _Core:
         self.folder = Folder.create(path)
         self.lock = KeptFolder(path)
         self.lock.lock()
-        self.folder.begin()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
         groups = self.folder.groups()
         self.numbers = itertools.count(

@@ -87,10 +87,7 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
     # A job that must not be run again is cancelled by its node where that fails; the script was never started.
     if seen.state == "CANCELLED" and seen.signal is None and PROLOG.search(log):
-        return (
-            "infrastructure",
-            f"it could not be started, as its node failed to make ready for it, by its log ({seen.state})",
-        )
+        return "infrastructure", f"{UNREADY}, by its log ({seen.state})"
     if seen.state == "CANCELLED" or _killed(seen, 9) or _killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():
