@@ -553,6 +553,16 @@ def test_of_an_array_only_the_elements_that_will_never_run_are_given_up(cluster,
     assert again.ok
 
 
+def test_conditions_of_an_array_that_are_held_are_given_up_as_well(cluster):
+    cluster.fail_launch()
+    array = job(name="array", array=2, requeue=None)(lambda i: i).ensure(lambda: True, when="before")
+    run = schedule(make("last").after(array), backend=cluster)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert named(run) == {"array": State.FAILED, "last": State.UNREACHABLE}
+    assert set(run.elements(array).values()) == {State.UNREACHABLE}
+    assert "launch failed requeued held" in str(failure(run, "array"))
+
+
 def test_who_waits_was_killed_before_what_it_gave_up_had_left_the_queue(cluster):
     """It had written down why; whoever looks next concludes the same."""
     cluster.fail_launch()
@@ -673,6 +683,19 @@ def test_what_the_batch_system_has_forgotten_is_known_by_its_outcome(cluster, mo
     assert named(run) == {"a": State.SUCCEEDED, "b": State.FAILED, "never": State.UNREACHABLE}
     with pytest.raises(JobFailed, match="nobody knows how"):
         run[b]
+
+
+def test_elements_that_were_never_to_run_have_not_died_though_nobody_knows_of_them(cluster, monkeypatch):
+    array = job(name="array", array=2)(lambda i: i).ensure(lambda: False, when="before")
+    run = schedule(array, backend=cluster, prune=False)
+    before, elements = (str(sub.id) for sub in run._source.survey.standing.register.all)
+    cluster.wait_for(before, "FAILED")
+    cluster.wait_for(elements, "CANCELLED")
+    for number in (before, elements):
+        cluster.forget(number, records=True)
+    monkeypatch.setattr(concluding, "GRACE", 0.0)
+    run.wait(PATIENCE, raise_on_failure=False)
+    assert set(run.elements(array).values()) == {State.UNREACHABLE}
 
 
 def test_while_nobody_answers_nothing_is_concluded(cluster, gate):

@@ -205,7 +205,7 @@ def _submissions(plan: Plan, records: Mapping[AnyJob, Record], places: Mapping[A
     system = systems[0]
     try:
         size = system.limits().array
-    except Busy:  # nobody is there; as it mostly is
+    except Busy:  # such as where it is not to be had: that is the first problem then
         size = USUAL
     try:
         why = why_elsewhere(records, places)

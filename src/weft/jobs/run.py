@@ -186,7 +186,7 @@ class Run:
 
         Args:
             timeout: seconds. Default: none.
-            raise_on_failure: raise if jobs failed.
+            raise_on_failure: raise if jobs failed. What a batch system holds for ever, and not for its user, has.
 
         Raises:
             TimeoutError: it is not over.

@@ -622,8 +622,15 @@ def test_a_folder_knows_when_nothing_of_it_is_in_the_queue(cluster, make, gate):
     assert is_over(ex)
     assert not KeptFolder(ex.directory).is_live()
     more = ClusterExecutor(cluster, directory=ex.directory, poll_interval=0.05)
-    assert not is_over(ex)  # the one that died has left no outcome, so nobody else knows
+    assert is_over(ex)  # nothing is submitted
+    last = more.submit(hang, gate)
+    gate.arrived()
+    assert not is_over(ex)
+    last.cancel()
     more.shutdown()
+    assert is_over(ex)
+    (ex.directory / "over").unlink()
+    assert not is_over(ex)  # the one that died has left no outcome, so nobody else knows
 
 
 def test_a_folder_that_was_left_is_over_when_there_is_an_outcome_of_all(cluster, make, gate):

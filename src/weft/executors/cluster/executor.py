@@ -271,7 +271,6 @@ class _Core:
         self.folder = Folder.create(path, carried=not system.shares_files)
         self.lock = KeptFolder(path)
         self.lock.lock()
-        self.folder.begin()
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
         token = self.folder.token(system.name, lambda: files_for(self.folder))
         groups = self.folder.groups()

@@ -3,7 +3,7 @@
     <folder>/                 the user's alone, see `weft.rundir`
         executor.json         which batch system, and what the names of submissions have in common
         lock                  held by the living client
-        over                  while there is none: nothing of it is in the queue any more
+        over                  the number of a submission: up to that, nothing of it is in the queue any more
         worker.py             what the scripts start
         weft.zip, key         where files are carried to jobs: weft, and what signatures are made with
         groups/<n>/           one submission
@@ -133,23 +133,23 @@ class Folder:
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is not what weft wrote there") from error
 
-    def begin(self) -> None:
-        """Somebody goes on in it. Raises StorageError."""
-        try:
-            (self.path / OVER).unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot write in {self.path}: {error.strerror}") from error
-
     def end(self) -> None:
-        """Nothing of it is in the queue any more."""
+        """Write down that nothing of it is in the queue any more, up to the last submission that there is."""
         try:
-            write_atomic(self.path / OVER, b"")
+            write_atomic(self.path / OVER, self._last().encode())
         except StorageError:  # then that is found out from the outcomes, as far as there are some
             pass
 
     def is_over(self) -> bool:
         """Whether nothing of it is in the queue, as far as that can be known without asking the batch system."""
-        return (self.path / OVER).exists() or all(group.is_over() for group in self.groups())
+        try:
+            said = (self.path / OVER).read_text()
+        except OSError:
+            said = ""
+        return said == self._last() or all(group.is_over() for group in self.groups())
+
+    def _last(self) -> str:
+        return str(max((group.number for group in self.groups()), default=-1))
 
     def group(self, number: int) -> GroupFolder:
         """The folder of one submission."""

@@ -75,6 +75,7 @@ NOTES: dict[str, tuple[Fate, str]] = {
 # slurmd takes the script of a job that just starts for one that an earlier job has left, and deletes it, where the
 # controller asks after its node in that moment. Seen once in some thousands of starts.
 UNSTARTED = re.compile(r"execve\(\): \S*/slurm_script: ")
+UNREADY = "it could not be started, as its node failed to make ready for it"
 PROLOG = re.compile(r"^Error running slurm prolog: \d+\s*\Z", re.MULTILINE)  # slurmd's own words, at the end
 
 
@@ -89,10 +90,7 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
         return "unstarted", f"it could not be started on its node, by its log ({seen.state})"
     # A job that must not be run again is cancelled by its node where that fails; the script was never started.
     if seen.state == "CANCELLED" and seen.signal is None and PROLOG.search(log):
-        return (
-            "infrastructure",
-            f"it could not be started, as its node failed to make ready for it, by its log ({seen.state})",
-        )
+        return "infrastructure", f"{UNREADY}, by its log ({seen.state})"
     if seen.state == "CANCELLED" or was_killed(seen, 9) or was_killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():

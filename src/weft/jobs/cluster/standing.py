@@ -99,11 +99,15 @@ class Standing:
         return self.fates.get((submission.number, place))
 
     def may_run(self, submission: Submission, place: int) -> bool:
-        """Whether all that an element of a submission comes after has come, by the run's own records."""
+        """Whether all that an element of a submission waits for has come, by the run's own records."""
         if submission.role == "after":
             return True
-        record = self._by_key[submission.key]
-        return self.edges.meets(record, place if submission.role == "call" else None) is True
+        record, is_call = self._by_key[submission.key], submission.role == "call"
+        if is_call and "before" in self.asks(record):
+            before = self.register.asked(submission.key).get("before")
+            if before is not None and not self.fate(before, 0):
+                return False
+        return self.edges.meets(record, place if is_call else None) is True
 
     def left(self) -> list[tuple[Submission, list[int]]]:
         """What is in the queue, as far as is known: submissions, and of each the places that are not over.
