@@ -1,17 +1,20 @@
 """Moments that come rarely, made to come often."""
 
+import os
 import random
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, wait
 
 import pytest
 
+from contract.stage import ended
 from executors import zoo
 from hand import PATIENCE
 from weft.errors import ClosedError
-from weft.executors import LocalExecutor
+from weft.executors import LocalExecutor, keeper, supervisor
 from weft.executors.tasks import LocalFuture
 
 
@@ -119,3 +122,25 @@ def test_a_submit_that_a_shutdown_overtakes_is_refused(stage, monkeypatch):
     with pytest.raises(ClosedError):
         executor.submit(zoo.same, 1)
     assert running.result(PATIENCE) == 0
+
+
+@pytest.mark.forks
+@pytest.mark.parametrize("initializer", [None, time.sleep])
+def test_a_fork_that_is_stuck_is_ended_and_another_one_takes_its_place(initializer, tmp_path, monkeypatch):
+    """As one is that has been forked while another thread held a lock that it needs."""
+    become = keeper.become_worker
+
+    def stick_once(*files, **options):
+        try:
+            (tmp_path / "stuck").touch(exist_ok=False)
+        except FileExistsError:
+            become(*files, **options)
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        signal.pause()
+
+    monkeypatch.setattr(keeper, "become_worker", stick_once)
+    monkeypatch.setattr(supervisor, "FORK_GRACE", 0.5)
+    # An initializer takes as long as it takes.
+    with LocalExecutor(1, start="fork", initializer=initializer, initargs=(1.0,) if initializer else ()) as executor:
+        assert executor.submit(zoo.same, 1).result(PATIENCE) == 1
+        assert ended(int((tmp_path / "pid").read_text()))

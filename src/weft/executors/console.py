@@ -51,6 +51,9 @@ class Output:
         """What a task has left of which nothing has been told: text, or the path of a file."""
         return ""
 
+    def drop(self) -> None:
+        """Forget what is held back: it is somebody else's to tell."""
+
     def close(self) -> None:
         """Let go of the files."""
 
@@ -97,6 +100,10 @@ class Relay(Output):
         self.partial = False
         for stream in self._streams.values():
             stream.settle()
+
+    def drop(self) -> None:
+        for stream in self._streams.values():
+            stream.line = ""
 
     def tail(self, ledger: Ledger, number: int, pid: int) -> str:
         return _last_lines(self._streams[self.ours[-1]].tail)

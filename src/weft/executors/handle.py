@@ -167,6 +167,11 @@ class Handle:
             self.held = False
         self.holds += 1
 
+    def forget(self) -> None:
+        """In the child of a fork: let go of it, and leave to the parent what it has written."""
+        self.output.drop()
+        self.close()
+
     def close(self) -> None:
         """Let go of all that belongs to it."""
         self.wire.close()

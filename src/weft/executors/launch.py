@@ -83,6 +83,14 @@ class _Own(Child):
             self.sentinel = lifeline
         KEEPER.guard(pid)
 
+    def signal(self, number: int) -> None:
+        super().signal(number)
+        try:
+            if os.getpgid(self.pid) != self.pid:  # it has not come as far as to lead a group: it has started nothing
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
     def ended(self) -> int | None:
         code = bury(self.pid)
         if code is None and self.sentinel == self._lifeline:

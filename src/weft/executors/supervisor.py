@@ -42,6 +42,9 @@ GRACE = 2.0  # seconds from SIGTERM to SIGKILL for a task that is stopped
 ABORT_GRACE = 0.4  # the same after Ctrl-C: all is to be over within a second
 GATHER = 0.0001  # for more tiny tasks to come in
 LOST_GRACE = 0.2  # for the end of a worker that has closed its connection
+# For a fork of this process to say something. It has all that this process has, also what another thread had locked at
+# that moment and nobody will ever unlock in it: such a one is stuck. It is ended, and another one forked.
+FORK_GRACE = 15.0
 LEAVE_GRACE = 5.0  # for exit handlers and threads of a worker that leaves
 PIPE = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -148,7 +151,7 @@ class Supervisor:
         pool.lock = threading.RLock()
         pool.closed = "this executor belongs to the process that was forked; make a new one in the child"
         for handle in pool.handles:
-            handle.close()
+            handle.forget()
         pool.handles = set()
         self.close()
         self.thread = None
@@ -319,6 +322,8 @@ class Supervisor:
         environ = environment(*kind, options.environ)
         argv = [str(word) for word in getattr(sys, "argv", ())]
         config = Config(options.setting, environ, argv, options.initializer, options.capture, options.show_locals)
+        if options.start == "fork":
+            handle.kill_at = time.monotonic() + FORK_GRACE
         self.pool.started(handle)
         self._watch(handle.wire.fileno(), lambda: self._hear(handle))
         for file in output.ours:  # after the wire, see `_act`
@@ -345,6 +350,10 @@ class Supervisor:
             handle.kill_at = time.monotonic() + LOST_GRACE
 
     def _message(self, handle: Handle, message: Any, files: list[int]) -> None:
+        if not handle.ready and not handle.condemned and not handle.leaving:
+            handle.kill_at = 0.0
+        if message is True:
+            return
         if message is None:
             self.send(self.pool.is_ready(handle))
             return

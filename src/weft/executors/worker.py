@@ -16,6 +16,7 @@ Packed is bytes, or ``(first, count, parcel)``: so many of the files that came w
 
 To the executor::
 
+    True                                               it begins with the initializer, which may take its time
     None                                               ready
     bytes                                              the packed failure of the initializer; the worker ends
     (number, outcomes, scalar, nanoseconds, ended)     outcomes from this task on; whether they are all ints, floats
@@ -233,6 +234,7 @@ class Worker:
 
             self.sink = Sink(config.capture, self.ledger)
         if config.initializer:
+            self.send(True)  # noqa: FBT003
             try:
                 initializer, args = unpack(config.initializer)
                 initializer(*args)
