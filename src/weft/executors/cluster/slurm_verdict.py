@@ -73,7 +73,6 @@ NOTES: dict[str, tuple[Fate, str]] = {
     "DUE TO NODE FAILURE": ("infrastructure", "it ran on a node that failed"),
     "DUE TO PREEMPTION": ("infrastructure", "it had to make way for a job of higher priority"),
 }
-UNREADY = "it could not be started, as its node failed to make ready for it"
 PROLOG = re.compile(r"^Error running slurm prolog: \d+\s*\Z", re.MULTILINE)  # slurmd's own words, at the end
 MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_ ]?kill|out[ -]of[ -]memory", re.IGNORECASE)
 
@@ -87,7 +86,10 @@ def _by_log(seen: Seen, log: str) -> tuple[Fate, str] | None:
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
     # A job that must not be run again is cancelled by its node where that fails; the script was never started.
     if seen.state == "CANCELLED" and seen.signal is None and PROLOG.search(log):
-        return "infrastructure", f"{UNREADY}, by its log ({seen.state})"
+        return (
+            "infrastructure",
+            f"it could not be started, as its node failed to make ready for it, by its log ({seen.state})",
+        )
     if seen.state == "CANCELLED" or _killed(seen, 9) or _killed(seen, 15):
         last = next((note for note in reversed(notes) if "CANCELLED AT" in note), "")  # others may be of earlier tries
         for words, (fate, text) in NOTES.items():
