@@ -175,7 +175,9 @@ def test_what_comes_little_by_little_is_not_missed_before_it_has_come(pool):
     pool.look()
     # The same command with -factory says which comes next.
     path = pool.bin / "condor_q"
-    path.write_text(path.read_text().replace("cat", 'case "$*" in -factory*) echo 7 2 | tr " " "\\t"; exit;; esac\ncat', 1))
+    path.write_text(
+        path.read_text().replace("cat", 'case "$*" in -factory*) echo 7 2 | tr " " "\\t"; exit;; esac\ncat', 1)
+    )
     assert pool.look(after=60) == {1: "RUNNING", 2: "IDLE"}
 
 

@@ -37,7 +37,7 @@ COMMANDS = ("condor_submit", "condor_q", "condor_rm", "condor_history")
 TIMEOUT = 60.0  # seconds; they wait 20 themselves for a daemon that does not answer, and condor_submit for ever
 MOST = 20_000  # elements of a submission where the configuration does not say
 SILENT, LONGEST = 60.0, 600.0  # seconds without a word of a log after which the queue is asked: at first, and at last
-AGAIN = 5.0  # seconds between two questions about a log that cannot be trusted, or about what the history may know
+AGAIN = 5.0  # seconds between two questions about a log that cannot be trusted, at first; or to the history
 UNUSED = 600.0  # seconds after which a log that nobody asks for is forgotten
 
 
@@ -262,24 +262,24 @@ class _Followed:
         self.log = log
         self.used_at = now
         self._asked_at = now
-        self._every = SILENT
+        self._every, self._again = SILENT, AGAIN
         self._ask_at = now + SILENT
 
     def read(self, now: float) -> None:
         self.used_at = now
         if self.log.read():
-            self._every = SILENT
+            self._every, self._again = SILENT, AGAIN
             self._ask_at = min(now + SILENT, self._asked_at + LONGEST)
 
     def is_silent(self, now: float) -> bool:
         """Whether the queue is to be asked."""
-        due = now >= (self._ask_at if self.log.is_sound else self._asked_at + AGAIN)
+        due = now >= (self._ask_at if self.log.is_sound else self._asked_at + self._again)
         return due and not self.log.is_over
 
     def asked(self, now: float) -> None:
         """It has been."""
         self._asked_at = now
-        self._every = min(LONGEST, self._every * 2)
+        self._every, self._again = min(LONGEST, self._every * 2), min(SILENT, self._again * 2)
         self._ask_at = now + self._every
 
 
