@@ -185,7 +185,7 @@ def test_a_thousand_tasks_are_few_commands_and_their_log_is_read_once(condor, ma
     assert list(ex.map(square, range(1_000))) == [x * x for x in range(1_000)]
     assert len(asked(condor, "condor_submit")) <= 5
     assert len(asked(condor, "condor_q", "condor_history", "condor_rm")) == 0
-    logs = [followed.log for followed in ex._system._followed.values()]
+    logs = [followed.log for followed in ex._system._follower._followed.values()]
     assert sum(log.bytes_read for log in logs) <= 1.1 * sum(os.path.getsize(log.path) for log in logs)
 
 

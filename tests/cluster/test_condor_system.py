@@ -167,8 +167,8 @@ def test_at_most_so_many_come_into_the_queue_at_once(condor, desk):
     assert desk.comes_to(job, "RUNNING", 3)
     assert len(condor.ask("condor_q", job, "-af", "ProcId").split()) == 3
     assert len(desk.look(job)) == 10
-    log = desk.system._followed[job].log
-    log.is_sound, desk.system._followed[job]._asked_at = False, 0.0
+    log = desk.system._follower._followed[job].log
+    log.is_sound, desk.system._follower._followed[job]._asked_at = False, 0.0
     assert len(desk.look(job)) == 10  # by the queue as well
     desk.system.cancel({job: None})
     assert {seen.state for seen in desk.ends(job).values()} == {"REMOVED"}
@@ -378,7 +378,7 @@ def test_one_that_was_taken_though_nobody_said_so_is_found(condor, desk):
 
 @pytest.mark.parametrize("harm", ["removed", "emptied"])
 def test_what_happens_while_the_log_is_lost_is_known_all_the_same(condor, desk, monkeypatch, harm):
-    monkeypatch.setattr("weft.executors.cluster.condor.AGAIN", 0.0)
+    monkeypatch.setattr("weft.executors.cluster.condor_follow.AGAIN", 0.0)
     job = desk.submit("[ $0 = 0 ] && exec sleep 1000; while [ ! -e go ]; do sleep 0.1; done; exit 3", range(3))
     log = Path(events_of(desk.scripts[job]))
     assert desk.comes_to(job, "RUNNING", 3)
@@ -396,7 +396,7 @@ def test_what_happens_while_the_log_is_lost_is_known_all_the_same(condor, desk, 
         1: ("COMPLETED", 3),
         2: ("COMPLETED", 3),
     }
-    monkeypatch.setattr("weft.executors.cluster.condor.SILENT", 0.0)
+    monkeypatch.setattr("weft.executors.cluster.condor_follow.SILENT", 0.0)
     other = CondorSystem()  # who has not seen what the log had to say
     assert eventually(lambda: set(desk.look(job, system=other)) == {0})
     assert eventually(lambda: set(by_place(other.inquire({job: desk.scripts[job]}))) == {1, 2})
