@@ -80,7 +80,8 @@ def description(sheet: Sheet, script: str, *, transfer: bool) -> str:
         script: the path of the script.
         transfer: nodes do not see the files of this machine.
     """
-    ours = {**_words(sheet, script), **(_carried(sheet, script) if transfer else SHARED), **_resources(sheet, CARRYING if transfer else 0)}
+    way = _carried(sheet, script) if transfer else SHARED
+    ours = {**_words(sheet, script), **way, **_resources(sheet, CARRYING if transfer else 0)}
     theirs = _theirs(sheet)
     said = {name.lower() for name in theirs} - {FILES}
     words = {name: value for name, value in ours.items() if name not in said}
