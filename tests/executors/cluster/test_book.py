@@ -307,11 +307,19 @@ def test_of_several_tries_the_last_counts(book):
 
 def test_a_torn_outcome_gets_time_to_become_whole(book):
     group = submitted(book)
-    assert not book.is_torn_for_good(group, "0.0")
+    assert not book.is_torn_for_good(group, "0.0", 10)
     book.clock.time += 4
-    assert not book.is_torn_for_good(group, "0.0")
+    assert not book.is_torn_for_good(group, "0.0", 10)
     book.clock.time += 2
-    assert book.is_torn_for_good(group, "0.0")
+    assert book.is_torn_for_good(group, "0.0", 10)
+
+
+def test_a_torn_outcome_that_grows_is_on_its_way(book):
+    group = submitted(book)
+    for size in range(5):
+        assert not book.is_torn_for_good(group, "0.0", size)
+        book.clock.time += 100
+    assert book.is_torn_for_good(group, "0.0", 4)
 
 
 def test_of_several_calls_in_a_job_that_died_all_that_lack_an_outcome_are_told(book):

@@ -208,7 +208,7 @@ def test_logs_that_nobody_asks_for_are_forgotten(pool):
     pool.look()
     pool.system.clock.time += 1000
     pool.system.look({})
-    assert pool.system._followed == {}
+    assert pool.system._follower._followed == {}
 
 
 # Removing

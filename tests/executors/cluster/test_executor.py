@@ -311,9 +311,9 @@ def test_an_outcome_that_comes_late_is_waited_for(cluster, make, monkeypatch):
     assert future.result(PATIENCE) == 49
 
 
-def test_an_outcome_that_is_torn_is_told(make):
+def test_an_outcome_that_is_torn_is_told(make, monkeypatch):
+    monkeypatch.setattr("weft.executors.cluster.book.TORN", 0.2)
     ex = make()
-    ex._core.book.pace = ex._core.book.pace._replace(grace=0.2)
 
     def tear(folder):
         (folder / "groups" / "0" / "outcomes" / "0.0").write_bytes(b"half of it")

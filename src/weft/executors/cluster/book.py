@@ -29,7 +29,7 @@ __all__ = ["Book", "Death", "Pace"]
 
 Task: TypeAlias = "ClusterFuture[Any]"
 
-TORN = 5.0  # seconds that an outcome which does not read gets to be whole
+TORN = 5.0  # seconds that an outcome which does not read, and does not grow, gets to be whole
 
 
 class Pace(NamedTuple):
@@ -395,10 +395,14 @@ class Book:
         """An outcome says that its job was told to end: what became of the job is for the batch system to say."""
         group.read.add(name)
 
-    def is_torn_for_good(self, group: Group, name: str) -> bool:
-        """An outcome does not read: whether it has had its time to become whole."""
-        since = group.torn.setdefault(name, self.clock.now())
-        return self.clock.now() - since >= min(TORN, self.pace.grace)
+    def is_torn_for_good(self, group: Group, name: str, size: int) -> bool:
+        """An outcome of so many bytes does not read: whether it has had its time to become whole, or to grow."""
+        now = self.clock.now()
+        before, since = group.torn.get(name, (-1, now))
+        if size != before:
+            since = now
+        group.torn[name] = size, since
+        return now - since >= min(TORN, self.pace.grace)
 
     def listed(self, groups: Iterable[Group], began_at: float, *, found: int) -> list[Death]:
         """Outcomes have been looked for since `began_at`. Who is dead, then?"""

@@ -59,7 +59,7 @@ import os
 import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
-sys.path[0] = os.path.join(here, "weft.zip")
+sys.path[:1] = [os.path.join(here, "weft.zip"), os.path.dirname(here)]
 os.environ["WEFT_KEY_FILE"] = os.path.join(here, "key")
 os.chmod(os.environ["WEFT_KEY_FILE"], 0o600)
 from weft.executors.cluster.work import main

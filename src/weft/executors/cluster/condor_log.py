@@ -47,6 +47,7 @@ class EventLog:
         self.facts = facts
         self.bytes_read = 0
         self.is_sound = True
+        self._was_there = False
         self._inode = 0
         self._offset = 0
         self._last = b""  # bytes before the offset
@@ -61,9 +62,9 @@ class EventLog:
         """Take in the events that are new; whether there were any."""
         try:
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # not there yet, or not any more
-            if self._offset:
-                self._begin_anew(0)
+        except OSError:  # not there yet; or not any more, and HTCondor may go on writing into what nobody can read
+            self._begin_anew(0)
+            self.is_sound = self.is_sound and not self._was_there
             return False
         try:
             facts = os.fstat(file)
@@ -84,11 +85,13 @@ class EventLog:
             self.is_sound = False
             # What is counted twice would be a try that never was, and its outcome would be waited for. Better too low.
             self._starts.clear()
+            self._seen = None
         self._inode, self._offset, self._last, self._rest = inode, 0, b"", b""
 
     def _read_on(self, file: int, size: int) -> bool:
         speaks = False
         while self._offset < size and (piece := os.pread(file, PIECE, self._offset)):
+            self._was_there = True
             self._offset += len(piece)
             self.bytes_read += len(piece)
             self._last = (self._last + piece)[-KNOWN:]

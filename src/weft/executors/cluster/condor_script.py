@@ -43,6 +43,7 @@ ELEMENT = '"$1"'
 VACATE = 30  # seconds from SIGTERM to SIGKILL
 LEASE = 300  # seconds after which a node that does not answer is given up; HTCondor's own default is 40 minutes
 SLACK = 30  # seconds that the pool gives beyond the time limit, which the worker keeps
+CARRYING = 600  # and so many more where files are carried, which takes from a job's time
 
 
 def description_of(script: str) -> str:
@@ -79,7 +80,8 @@ def description(sheet: Sheet, script: str, *, transfer: bool) -> str:
         script: the path of the script.
         transfer: nodes do not see the files of this machine.
     """
-    ours = {**_words(sheet, script), **(_carried(sheet, script) if transfer else SHARED), **_resources(sheet)}
+    way = _carried(sheet, script) if transfer else SHARED
+    ours = {**_words(sheet, script), **way, **_resources(sheet, CARRYING if transfer else 0)}
     theirs = _theirs(sheet)
     said = {name.lower() for name in theirs} - {FILES}
     words = {name: value for name, value in ours.items() if name not in said}
@@ -131,7 +133,7 @@ def _carried(sheet: Sheet, script: str) -> dict[str, Any]:
     }
 
 
-def _resources(sheet: Sheet) -> dict[str, Any]:
+def _resources(sheet: Sheet, more: int) -> dict[str, Any]:
     resources, words = sheet.resources, {}
     if resources.cpus is not None:
         words["request_cpus"] = str(resources.cpus)
@@ -141,7 +143,7 @@ def _resources(sheet: Sheet) -> dict[str, Any]:
         words["request_memory"] = f"{-(-resources.memory // 2**20)}MB"
     if resources.time is not None:
         # Not allowed_execute_duration: that holds the job, and nobody may be there any more to remove it.
-        limit = math.ceil(resources.time) + SLACK
+        limit = math.ceil(resources.time) + SLACK + more
         words["periodic_remove"] = f"JobStatus == 2 && time() - JobCurrentStartDate > {limit}"
     return words
 

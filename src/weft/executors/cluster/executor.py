@@ -271,12 +271,15 @@ class _Core:
         self.folder = Folder.create(path, carried=not system.shares_files)
         self.lock = KeptFolder(path)
         self.lock.lock()
+        try:
+            token = self.folder.token(system.name, lambda: files_for(self.folder))
+            groups = self.folder.groups()
+            last = max((call.number for group in groups for call in group.read().calls), default=-1)
+        except BaseException:  # it is not ours, or cannot be trusted
+            self.lock.unlock()
+            raise
+        self.numbers = itertools.count(1 + last)
         self.on_exit: Literal["cancel", "leave"] = own["on_exit"]
-        token = self.folder.token(system.name, lambda: files_for(self.folder))
-        groups = self.folder.groups()
-        self.numbers = itertools.count(
-            1 + max((call.number for group in groups for call in group.read().calls), default=-1)
-        )
         pace = Pace() if own["poll_interval"] is None else Pace(float(own["poll_interval"]))
         self.book = Book(system.clock, pace)
         self.book.most_queued = own["max_queued"]

@@ -80,15 +80,21 @@ class Folder:
 
     Args:
         path: of it.
-        carried: what jobs need of it is carried to them, with a key of its own.
+        carried: what jobs need of it is carried to them, with a key of its own. None: as it says itself.
     """
 
-    def __init__(self, path: Path, *, carried: bool = False) -> None:
+    def __init__(self, path: Path, *, carried: bool | None = None) -> None:
         self.path = path
         self.name = path.name
-        self.carried = carried
+        self.carried = self._says_carried() if carried is None else carried
         #: Of signatures; None: the user's own, which stays where it is.
-        self.key = Signer(f"key {self.name}")(b"") if carried else None
+        self.key = Signer(f"key {self.name}")(b"") if self.carried else None
+
+    def _says_carried(self) -> bool:
+        try:
+            return self._facts()[2]
+        except StorageError:
+            return False
 
     @classmethod
     def create(cls, path: Path, *, carried: bool = False) -> Folder:
@@ -286,6 +292,13 @@ class GroupFolder:
         what = outcome_purpose(self._of, self.number, int(index), int(restarts))
         kind, payload = unpack(self._unseal(data, what, path))
         return kind, payload
+
+    def size(self, name: str) -> int:
+        """Of an outcome, in bytes; 0 where there is none."""
+        try:
+            return os.stat(os.path.join(self.outcomes, name)).st_size
+        except OSError:
+            return 0
 
     def is_over(self) -> bool:
         """Whether there is an outcome of every call; not of one that was told to end, and may be run again."""

@@ -54,7 +54,7 @@ class Group:
         self.restarts: dict[int, int] = {}  #: By place, where it was run again by the batch system.
         self.missing: dict[int, Missing] = {}  #: By place.
         self.read: set[str] = set()  #: Names of outcomes that have been dealt with.
-        self.torn: dict[str, float] = {}  #: Of those that could not be read, since when.
+        self.torn: dict[str, tuple[int, float]] = {}  #: Of those that could not be read: size, and since when.
         self.to_cancel: set[int] = set()  #: Places, not cancelled there yet.
         self.failed: set[int] = set()  #: Places at which a call has failed: their logs are kept.
         self.lines: list[Seen] | None = None  #: As of the last look.

@@ -80,8 +80,9 @@ class Watcher:
         try:
             kind, payload = group.folder.outcome(name)
         except Exception as error:  # noqa: BLE001 - cut short, or not ours
+            size = group.folder.size(name)
             with book.lock:
-                task = book.took(group, index, name) if book.is_torn_for_good(group, name) else None
+                task = book.took(group, index, name) if book.is_torn_for_good(group, name, size) else None
             if task is not None:
                 conclude(task, None, error)
             return
