@@ -1,0 +1,178 @@
+"""The text of condor_config: where everything is, and how a small quick pool is set up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from onemachine.settings import Settings, Shape
+from onemachine.trouble import Trouble
+
+HEAD = "# Written by tools/condor of weft, which writes it again when it changes: what you change here is lost.\n"
+ADDRESS = "127.0.0.1"
+CENTRAL = ("collector", "negotiator", "schedd")
+DOMAIN = "weft.test"  # of users and file systems; no such name exists outside
+
+# What a user may say otherwise. HTCondor's own default where it differs much.
+VALUES = {
+    # A job starts within a second; as HTCondor comes, it takes up to a minute.
+    "NEGOTIATOR_INTERVAL": "2",  # 60
+    "NEGOTIATOR_MIN_INTERVAL": "1",  # 5
+    "NEGOTIATOR_CYCLE_DELAY": "1",  # 20
+    "SCHEDD_INTERVAL": "2",  # 300
+    "SCHEDD_MIN_INTERVAL": "1",  # 5
+    "UPDATE_INTERVAL": "5",  # 300: of what a startd tells the collector
+    "CLASSAD_LIFETIME": "15",  # 900: a startd that says nothing is forgotten
+    "POLLING_INTERVAL": "2",  # 5
+    "PERIODIC_EXPR_INTERVAL": "2",  # 60: periodic_remove and the like are looked at
+    "MAX_PERIODIC_EXPR_INTERVAL": "10",
+    "STARTER_UPDATE_INTERVAL": "5",  # 300: how much memory a job takes
+    "SHADOW_QUEUE_UPDATE_INTERVAL": "5",  # 900
+    "JOB_START_COUNT": "100",  # 1
+    "JOB_START_DELAY": "0",
+    "JOB_STOP_COUNT": "100",
+    "MAX_JOBS_RUNNING": "1000",
+    "CLAIM_PARTITIONABLE_LEFTOVERS": "True",
+    # What is quick, and what a pool that is soon gone does not need.
+    "CONDOR_FSYNC": "False",
+    "RUNBENCHMARKS": "False",
+    "STARTD_CRON_JOBLIST": "",
+    "SCHEDD_CRON_JOBLIST": "",
+    "ENABLE_URL_TRANSFERS": "False",  # starters would try out each of their plugins first
+    "JAVA": "",  # nor whether these run
+    "DOCKER": "",
+    "SINGULARITY": "",
+    "USE_PROCD": "False",  # one process less for each daemon that looks after others
+    "MAIL": "/bin/true",
+    "CREATE_CORE_FILES": "False",
+    # Jobs run, whatever else happens on this machine.
+    "START": "True",
+    "SUSPEND": "False",
+    "PREEMPT": "False",
+    "KILL": "False",
+    "WANT_SUSPEND": "False",
+    "WANT_VACATE": "False",
+    # DAGMan.
+    "DAGMAN_USER_LOG_SCAN_INTERVAL": "1",  # 5
+    "DAGMAN_SUBMIT_DELAY": "0",
+    "DAGMAN_MAX_SUBMITS_PER_INTERVAL": "1000",  # 100
+    "DAGMAN_USE_STRICT": "0",  # or logs below /tmp are an error
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pool is: its folder, HTCondor's programs, the collector's port, and whose it is."""
+
+    folder: Path
+    release: Path
+    port: int
+    user: str
+
+
+def check_folder(folder: Path) -> None:
+    """Trouble when HTCondor cannot have its files there."""
+    if found := re.search(r"[\x00-\x1f\x7f]", str(folder)):
+        raise Trouble(
+            f"HTCondor cannot have a folder with {found[0]!r} in its path: {str(folder)!r}. Take another one."
+        )
+
+
+def condor_config(place: Place, shape: Shape) -> str:
+    """The text of condor_config."""
+    values = {**_owned(place, shape), **VALUES, **dict(shape.settings)}
+    return HEAD + "".join(f"{key} = {value}\n" for key, value in values.items())
+
+
+def _owned(place: Place, shape: Shape) -> dict[str, str]:
+    folder, me = place.folder, f"{place.user}@{DOMAIN}"
+    return {
+        "RELEASE_DIR": str(place.release),
+        "BIN": "$(RELEASE_DIR)/bin",
+        "SBIN": "$(RELEASE_DIR)/sbin",
+        "LIB": "$(RELEASE_DIR)/lib/condor",
+        "LIBEXEC": "$(RELEASE_DIR)/libexec/condor",
+        "SHARE": "$(RELEASE_DIR)/share/condor",
+        "LOCAL_DIR": str(folder),
+        "LOCAL_CONFIG_FILE": "",
+        "LOCAL_CONFIG_DIR": "",
+        "REQUIRE_LOCAL_CONFIG_FILE": "False",
+        "ETC": "$(LOCAL_DIR)/etc",
+        "LOG": "$(LOCAL_DIR)/log",
+        "RUN": "$(LOCAL_DIR)/run",
+        "LOCK": "$(LOCAL_DIR)/run",
+        "SPOOL": "$(LOCAL_DIR)/spool",
+        "EXECUTE": "$(LOCAL_DIR)/execute",
+        **{f"{name.upper()}_LOG": f"$(LOG)/{name}.log" for name in CENTRAL},
+        # Loopback only. No names are asked for, since there may be nobody to ask.
+        "CONDOR_HOST": ADDRESS,
+        "COLLECTOR_HOST": f"{ADDRESS}:{place.port}",
+        "NETWORK_INTERFACE": ADDRESS,
+        "NETWORK_HOSTNAME": "localhost",
+        "BIND_ALL_INTERFACES": "False",
+        "ENABLE_IPV6": "False",
+        "NO_DNS": "True",
+        "DEFAULT_DOMAIN_NAME": DOMAIN,
+        "USE_SHARED_PORT": "False",
+        "WANT_UDP_COMMAND_SOCKET": "False",
+        "UID_DOMAIN": DOMAIN,
+        "FILESYSTEM_DOMAIN": DOMAIN,
+        "TRUST_UID_DOMAIN": "True",
+        # For its owner alone, who shows who he is by what he may write.
+        "SEC_DEFAULT_AUTHENTICATION": "REQUIRED",
+        "SEC_DEFAULT_AUTHENTICATION_METHODS": "FS",
+        "SEC_USE_FAMILY_SESSION": "False",  # a secret between daemons that have one master
+        "COLLECTOR_BOOTSTRAP_SSL_CERTIFICATE": "False",  # it would write one into etc, and take a second for it
+        "SEC_DEFAULT_ENCRYPTION": "OPTIONAL",
+        "SEC_DEFAULT_INTEGRITY": "OPTIONAL",
+        **{
+            f"ALLOW_{what}": me
+            for what in (
+                "READ", "WRITE", "DAEMON", "NEGOTIATOR", "ADMINISTRATOR",
+                "ADVERTISE_STARTD", "ADVERTISE_SCHEDD", "ADVERTISE_MASTER",
+            )
+        },
+        "ALLOW_CLIENT": "*",  # that is, any server: nobody who is not trusted can listen at its ports
+        # As many CPUs as we say, whatever the machine has, for jobs of any size.
+        "NUM_CPUS": str(shape.cpus),
+        "MEMORY": str(shape.memory),
+        "NUM_SLOTS": "1",
+        "NUM_SLOTS_TYPE_1": "1",
+        "SLOT_TYPE_1": "100%",
+        "SLOT_TYPE_1_PARTITIONABLE": "True",
+        **{key: value for name in shape.names for key, value in _node(name).items()},
+        f"{shape.names[-1]}.MACHINE_RESOURCE_GPUS": "GPU-0, GPU-1",  # which are none
+    }
+
+
+def _node(name: str) -> dict[str, str]:
+    return {
+        f"{name}.STARTD_NAME": name,
+        f"{name}.EXECUTE": f"$(LOCAL_DIR)/execute/{name}",
+        f"{name}.STARTD_LOG": f"$(LOG)/startd.{name}.log",
+        f"{name}.STARTER_LOG": f"$(LOG)/starter.{name}.log",
+        f"{name}.STARTD_ADDRESS_FILE": f"$(RUN)/startd.{name}.address",
+    }
+
+
+def port(text: str) -> int:
+    """The collector's, of a condor_config that was written here."""
+    found = re.search(r"^COLLECTOR_HOST = .*:(\d+)$", text, re.MULTILINE)
+    if not found:
+        raise Trouble("there is no COLLECTOR_HOST in its condor_config: take it down with --wipe, and up again")
+    return int(found[1])
+
+
+def node_names(text: str) -> list[str]:
+    """Of a condor_config that was written here."""
+    return re.findall(r"^(\S+)\.STARTD_NAME = ", text, re.MULTILINE)
+
+
+SETTINGS = Settings(
+    VALUES,
+    form=r"[A-Za-z0-9_.]+",
+    ours={key.lower() for key in _owned(Place(Path("/"), Path("/"), 0, ""), Shape(1))},
+    ours_are="up to tools/condor; see --help for --port, --nodes, --cpus, --memory, --rootless",
+    wrong="write KEY=VALUE as in condor_config, such as NEGOTIATOR_INTERVAL=60",
+)

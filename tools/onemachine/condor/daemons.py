@@ -1,0 +1,73 @@
+"""What runs for a pool, and how each daemon is started.
+
+There is no condor_master. It would start again what somebody stops to see what happens, and takes a second or two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from onemachine import cluster, network
+from onemachine.condor import conf, identity
+from onemachine.condor.folder import Folder
+from onemachine.condor.programs import Programs
+from onemachine.processes import Daemon
+
+
+class Daemons(cluster.Daemons):
+    """Those that the file of a folder speaks of."""
+
+    def __init__(self, folder: Folder, programs: Programs):
+        self._folder = folder
+        self._programs = programs
+        text = folder.conf.read_text()
+        self._port = conf.port(text)
+        self.nodes = conf.node_names(text)
+        self.all = {name: self._daemon(name) for name in [*conf.CENTRAL, *self.nodes]}
+
+    def log(self, name: str) -> Path:
+        return self._folder / "log" / (f"startd.{name}.log" if name in self.nodes else f"{name}.log")
+
+    def start(self, name: str) -> bool:
+        """Start one. The others tell the collector of themselves once, and then seldom: so that is waited for."""
+        daemon = self.all[name]
+        if name in self.nodes:
+            (self._folder / "execute" / name).mkdir(exist_ok=True)
+        if not daemon.start():
+            return False
+        if name == "collector":
+            daemon.ready(lambda: any(self._port == port for _, port, _ in network.listeners()))
+        return True
+
+    def stop(self, number: int, keep: Sequence[str] = ()) -> None:
+        """Nodes first, all at once."""
+        for name in self.nodes:
+            if process := self.all[name].process():
+                process.send(number)
+        for name in [*self.nodes, *reversed(conf.CENTRAL)]:
+            if name not in keep:
+                self.stop_one(name, number)
+
+    def _daemon(self, name: str) -> Daemon:
+        kind = "startd" if name in self.nodes else name
+        words = {"collector": ["-p", str(self._port)], "startd": ["-local-name", name]}.get(kind, [])
+        return Daemon(
+            name=name,
+            argv=[*identity.words(), self._programs.daemon(kind), "-f", *words],
+            record=self._folder / "run" / f"{name}.pid",
+            output=self._folder / "run" / f"{name}.out",
+            environ=environ(self._folder, self._programs),
+        )
+
+
+def environ(folder: Folder, programs: Programs) -> dict[str, str]:
+    """What HTCondor's programs need to find this pool."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("CONDOR", "_CONDOR"))}
+    return {
+        **kept,
+        "PATH": os.pathsep.join([str(programs.bin), os.environ.get("PATH", os.defpath)]),
+        "CONDOR_CONFIG": str(folder.conf),
+        "LC_ALL": "C",
+    }
