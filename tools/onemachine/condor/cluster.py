@@ -31,7 +31,7 @@ class Cluster(cluster.Cluster):
         """What one of HTCondor's commands prints."""
         words = " ".join(command)
         programs = self._programs()
-        run = [*identity.words(), str(programs.release / "bin" / command[0]), *command[1:]]
+        run = [*identity.words(), str(programs.folder / "commands" / command[0]), *command[1:]]
         try:
             ended = subprocess.run(
                 run,
@@ -57,7 +57,7 @@ class Cluster(cluster.Cluster):
     def exports(self) -> list[str]:
         return [
             f"export CONDOR_CONFIG={shlex.quote(str(self.folder.conf))}",
-            f'export PATH={shlex.quote(str(self._programs().bin))}:"$PATH"',
+            f'export PATH={shlex.quote(str(self._programs().commands))}:"$PATH"',
         ]
 
     def up(self, shape: Shape, port: int | None = None, owner: int | None = None) -> bool:

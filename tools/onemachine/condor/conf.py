@@ -17,17 +17,21 @@ DOMAIN = "weft.test"  # of users and file systems; no such name exists outside
 # What a user may say otherwise. HTCondor's own default where it differs much.
 VALUES = {
     # A job starts within a second; as HTCondor comes, it takes up to a minute.
-    "NEGOTIATOR_INTERVAL": "2",  # 60
-    "NEGOTIATOR_MIN_INTERVAL": "1",  # 5
-    "NEGOTIATOR_CYCLE_DELAY": "1",  # 20
+    "NEGOTIATOR_INTERVAL": "1",  # 60
+    "NEGOTIATOR_MIN_INTERVAL": "0",  # 5
+    "NEGOTIATOR_CYCLE_DELAY": "0",  # 20
     "SCHEDD_INTERVAL": "2",  # 300
-    "SCHEDD_MIN_INTERVAL": "1",  # 5
+    "SCHEDD_MIN_INTERVAL": "0",  # 5
     "UPDATE_INTERVAL": "5",  # 300: of what a startd tells the collector
-    "CLASSAD_LIFETIME": "15",  # 900: a startd that says nothing is forgotten
+    "NEGOTIATOR_UPDATE_INTERVAL": "5",  # 300
+    "COLLECTOR_UPDATE_INTERVAL": "5",  # 900
+    "CLASSAD_LIFETIME": "20",  # 900: a daemon that says nothing is forgotten
     "POLLING_INTERVAL": "2",  # 5
     "PERIODIC_EXPR_INTERVAL": "2",  # 60: periodic_remove and the like are looked at
     "MAX_PERIODIC_EXPR_INTERVAL": "10",
-    "STARTER_UPDATE_INTERVAL": "5",  # 300: how much memory a job takes
+    "PID_SNAPSHOT_INTERVAL": "2",  # 15: how much memory a job takes
+    "STARTER_INITIAL_UPDATE_INTERVAL": "2",  # 8
+    "STARTER_UPDATE_INTERVAL": "5",  # 300
     "SHADOW_QUEUE_UPDATE_INTERVAL": "5",  # 900
     "JOB_START_COUNT": "100",  # 1
     "JOB_START_DELAY": "0",
@@ -43,7 +47,6 @@ VALUES = {
     "JAVA": "",  # nor whether these run
     "DOCKER": "",
     "SINGULARITY": "",
-    "USE_PROCD": "False",  # one process less for each daemon that looks after others
     "MAIL": "/bin/true",
     "CREATE_CORE_FILES": "False",
     # Jobs run, whatever else happens on this machine.
@@ -59,6 +62,10 @@ VALUES = {
     "DAGMAN_MAX_SUBMITS_PER_INTERVAL": "1000",  # 100
     "DAGMAN_USE_STRICT": "0",  # or logs below /tmp are an error
 }
+
+# A job that takes more memory than it has asked for is held. With control groups, which only root's pools have, that
+# comes at once; here within ten seconds.
+POLICY = "use POLICY : HOLD_IF_MEMORY_EXCEEDED\n"
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def check_folder(folder: Path) -> None:
 def condor_config(place: Place, shape: Shape) -> str:
     """The text of condor_config."""
     values = {**_owned(place, shape), **VALUES, **dict(shape.settings)}
-    return HEAD + "".join(f"{key} = {value}\n" for key, value in values.items())
+    return HEAD + "".join(f"{key} = {value}\n" for key, value in values.items()) + POLICY
 
 
 def _owned(place: Place, shape: Shape) -> dict[str, str]:
@@ -114,6 +121,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "ENABLE_IPV6": "False",
         "NO_DNS": "True",
         "DEFAULT_DOMAIN_NAME": DOMAIN,
+        "USE_PROCD": "False",  # of nodes alone: see node_environ
         "USE_SHARED_PORT": "False",
         "WANT_UDP_COMMAND_SOCKET": "False",
         "UID_DOMAIN": DOMAIN,
@@ -122,7 +130,6 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         # For its owner alone, who shows who he is by what he may write.
         "SEC_DEFAULT_AUTHENTICATION": "REQUIRED",
         "SEC_DEFAULT_AUTHENTICATION_METHODS": "FS",
-        "SEC_USE_FAMILY_SESSION": "False",  # a secret between daemons that have one master
         "COLLECTOR_BOOTSTRAP_SSL_CERTIFICATE": "False",  # it would write one into etc, and take a second for it
         "SEC_DEFAULT_ENCRYPTION": "OPTIONAL",
         "SEC_DEFAULT_INTEGRITY": "OPTIONAL",
@@ -142,7 +149,10 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "SLOT_TYPE_1": "100%",
         "SLOT_TYPE_1_PARTITIONABLE": "True",
         **{key: value for name in shape.names for key, value in _node(name).items()},
-        f"{shape.names[-1]}.MACHINE_RESOURCE_GPUS": "GPU-0, GPU-1",  # which are none
+        # HTCondor does not ask for resources of one node alone, but for what they are made of.
+        "MACHINE_RESOURCE_GPUS": "$(GPUS_HERE)",
+        "GPUS_HERE": "",
+        f"{shape.names[-1]}.GPUS_HERE": "CUDA0, CUDA1",  # which are none
     }
 
 
@@ -151,8 +161,29 @@ def _node(name: str) -> dict[str, str]:
         f"{name}.STARTD_NAME": name,
         f"{name}.EXECUTE": f"$(LOCAL_DIR)/execute/{name}",
         f"{name}.STARTD_LOG": f"$(LOG)/startd.{name}.log",
-        f"{name}.STARTER_LOG": f"$(LOG)/starter.{name}.log",
         f"{name}.STARTD_ADDRESS_FILE": f"$(RUN)/startd.{name}.address",
+    }
+
+
+def family(secret: str, version: str) -> str:
+    """What daemons inherit from a condor_master, by which they know each other: CONDOR_PRIVATE_INHERIT.
+
+    Without it they ask each other who they are when they first meet. Where schedd and negotiator both begin with that
+    at the same time, each waits for the other's answer before it gives its own, for 20 seconds or 60: one time in ten.
+    """
+    about = f'Integrity="YES";Encryption="YES";ShortVersion="{version}";CryptoMethods="BLOWFISH";'
+    about += 'CryptoMethodsList="AES.BLOWFISH.3DES";'
+    return f"FamilySessionKey:family:{secret[:48]}#[{about}]{secret[48:]}"
+
+
+def node_environ(folder: Path, name: str) -> dict[str, str]:
+    """What a node has of its own that its starters must know, too: they know the name of their slot, not of the node."""
+    return {
+        "_CONDOR_STARTER_LOG": f"{folder}/log/starter.{name}.log",
+        # One process beside each startd looks after all that its jobs start, and sees how much memory they take.
+        "_CONDOR_USE_PROCD": "True",
+        "_CONDOR_PROCD_ADDRESS": f"{folder}/run/procd.{name}",
+        "_CONDOR_PROCD_LOG": f"{folder}/log/procd.{name}.log",
     }
 
 

@@ -1,11 +1,14 @@
 """What runs for a pool, and how each daemon is started.
 
-There is no condor_master. It would start again what somebody stops to see what happens, and takes a second or two.
+There is no condor_master. It would start again what somebody stops to see what happens, and takes a second or two. What
+it gives to its children they have from us: the secret by which they know each other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from onemachine import cluster, network
 from onemachine.condor import conf, identity
 from onemachine.condor.folder import Folder
 from onemachine.condor.programs import Programs
-from onemachine.processes import Daemon
+from onemachine.processes import Daemon, Process, descendants, program
 
 
 class Daemons(cluster.Daemons):
@@ -50,7 +53,19 @@ class Daemons(cluster.Daemons):
             if name not in keep:
                 self.stop_one(name, number)
 
+    def stop_one(self, name: str, number: int) -> None:
+        process = self.all[name].process()
+        helpers = _helpers(process) if process and number == signal.SIGKILL else []
+        super().stop_one(name, number)
+        # As when a machine dies: shadows that went on would fight with those of the next schedd, and starters would
+        # still tell of jobs. What the jobs themselves have started goes on.
+        for helper in helpers:
+            helper.end(signal.SIGKILL)
+
     def _daemon(self, name: str) -> Daemon:
+        own = {"CONDOR_PRIVATE_INHERIT": conf.family(self._folder.secret(), self._programs.version)}
+        if name in self.nodes:
+            own.update(conf.node_environ(self._folder.path, name))
         kind = "startd" if name in self.nodes else name
         words = {"collector": ["-p", str(self._port)], "startd": ["-local-name", name]}.get(kind, [])
         return Daemon(
@@ -58,8 +73,18 @@ class Daemons(cluster.Daemons):
             argv=[*identity.words(), self._programs.daemon(kind), "-f", *words],
             record=self._folder / "run" / f"{name}.pid",
             output=self._folder / "run" / f"{name}.out",
-            environ=environ(self._folder, self._programs),
+            environ={**environ(self._folder, self._programs), **own},
         )
+
+
+def _helpers(process: Process) -> list[Process]:
+    """HTCondor's own processes that a daemon has started."""
+    found = []
+    for pid in descendants([process.pid]):
+        with contextlib.suppress(OSError):  # it has ended
+            if os.path.basename(program(pid)).startswith("condor_") and (helper := Process.at(pid)):
+                found.append(helper)
+    return found
 
 
 def environ(folder: Folder, programs: Programs) -> dict[str, str]:
@@ -67,7 +92,7 @@ def environ(folder: Folder, programs: Programs) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("CONDOR", "_CONDOR"))}
     return {
         **kept,
-        "PATH": os.pathsep.join([str(programs.bin), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([str(programs.commands), os.environ.get("PATH", os.defpath)]),
         "CONDOR_CONFIG": str(folder.conf),
         "LC_ALL": "C",
     }

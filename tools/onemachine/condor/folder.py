@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 from onemachine import folder
@@ -26,6 +27,16 @@ class Folder(folder.Folder):
         path = Path(os.path.abspath(path or own()))
         conf.check_folder(path)
         super().__init__(path, 0o700, dict.fromkeys(PARTS, 0o700), "condor_config", conf.HEAD)
+
+    def secret(self) -> str:
+        """Of its daemons: 112 hexadecimal digits."""
+        file = self / "run" / "secret"
+        if not file.exists():
+            beside = file.with_suffix(".new")
+            beside.touch(mode=0o600)
+            beside.write_text(secrets.token_hex(56))
+            beside.replace(file)
+        return file.read_text()
 
 
 def own() -> Path:

@@ -5,10 +5,11 @@ take these (``patchelf``); the jobs that it starts see the system's own.
 
 ::
 
-    CACHE/<version>/usr    what the packages bring; complete, or not there at all
-                   /root   the commands for root's PATH
-          part             what has come so far
-          lock             held while packages come
+    CACHE/<version>/usr       what the packages bring; complete, or not there at all
+                   /commands  for a PATH
+                   /root      the same for root's PATH
+          part                what has come so far
+          lock                held while packages come
 """
 
 from __future__ import annotations
@@ -43,11 +44,7 @@ class Programs:
         self.folder = folder
         self.version = folder.name.partition("+")[0]
         self.release = folder / "usr"
-
-    @property
-    def bin(self) -> Path:
-        """The commands, for a PATH."""
-        return self.folder / "root" if os.geteuid() == 0 else self.release / "bin"
+        self.commands = folder / ("root" if os.geteuid() == 0 else "commands")  # for a PATH
 
     def daemon(self, name: str) -> str:
         return str(self.release / "sbin" / f"condor_{name}")
@@ -112,7 +109,7 @@ class _Fetch:
         made.mkdir()
         _at_once(lambda deb: _run("dpkg-deb", "--extract", deb, made), debs)
         _settle(made, programs.folder)
-        _write_commands_for_root(made, programs.folder)
+        _write_commands(made, programs.folder)
         made.rename(programs.folder)
         shutil.rmtree(self._part)
         return programs
@@ -177,14 +174,15 @@ def _executables(made: Path) -> Iterator[Path]:
                     yield file
 
 
-def _write_commands_for_root(made: Path, folder: Path) -> None:
-    if os.geteuid() != 0:
-        return
-    (made / "root").mkdir()
-    for command in (made / "usr" / "bin").glob("condor_*"):
-        words = shlex.join([*identity.words(), str(folder / command.relative_to(made))])
+def _write_commands(made: Path, folder: Path) -> None:
+    """Those of users and of administrators in one folder; and once more for root."""
+    for place in "commands", "root":
+        (made / place).mkdir()
+    for command in sorted(made.glob("usr/*bin/condor_*")):
+        program = folder / command.relative_to(made)
+        (made / "commands" / command.name).symlink_to(program)
         wrapper = made / "root" / command.name
-        wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([*identity.words(), str(program)])} "$@"\n')
         wrapper.chmod(0o755)
 
 
