@@ -152,7 +152,7 @@ class Tool(ABC):
         for name, daemon in daemons.all.items():
             process = daemon.process()
             print(f"{name:<10} {f'running, pid {process.pid}' if process else 'stopped'}")
-        print(cluster.overview(), end="")
+        print("\n".join([cluster.overview().rstrip("\n"), *cluster.exports()]).lstrip("\n"))
         return 0 if daemons.running() == list(daemons.all) else 1
 
     def _down(self, options: argparse.Namespace) -> int:

@@ -49,6 +49,7 @@ VALUES = {
     "SINGULARITY": "",
     "MAIL": "/bin/true",
     "CREATE_CORE_FILES": "False",
+    "FILESYSTEM_DOMAIN": DOMAIN,  # n2.FILESYSTEM_DOMAIN=elsewhere: as if that node did not see our files
     # Jobs run, whatever else happens on this machine.
     "START": "True",
     "SUSPEND": "False",
@@ -80,10 +81,10 @@ class Place:
 
 def check_folder(folder: Path) -> None:
     """Trouble when HTCondor cannot have its files there."""
-    if found := re.search(r"[\x00-\x1f\x7f]", str(folder)):
-        raise Trouble(
-            f"HTCondor cannot have a folder with {found[0]!r} in its path: {str(folder)!r}. Take another one."
-        )
+    text = str(folder)
+    # Macros; what goes on in the next line, or is taken off the end of this one.
+    if found := re.search(r"[\x00-\x1f\x7f]|\$+\w*\(|\\$|\s$", text):
+        raise Trouble(f"HTCondor cannot have a folder with {found[0]!r} in its path: {text!r}. Take another one.")
 
 
 def condor_config(place: Place, shape: Shape) -> str:
@@ -112,6 +113,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "SPOOL": "$(LOCAL_DIR)/spool",
         "EXECUTE": "$(LOCAL_DIR)/execute",
         **{f"{name.upper()}_LOG": f"$(LOG)/{name}.log" for name in CENTRAL},
+        "SCHEDD_ADDRESS_FILE": "$(RUN)/schedd.address",
         # Loopback only. No names are asked for, since there may be nobody to ask.
         "CONDOR_HOST": ADDRESS,
         "COLLECTOR_HOST": f"{ADDRESS}:{place.port}",
@@ -125,7 +127,6 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "USE_SHARED_PORT": "False",
         "WANT_UDP_COMMAND_SOCKET": "False",
         "UID_DOMAIN": DOMAIN,
-        "FILESYSTEM_DOMAIN": DOMAIN,
         "TRUST_UID_DOMAIN": "True",
         # For its owner alone, who shows who he is by what he may write.
         "SEC_DEFAULT_AUTHENTICATION": "REQUIRED",
@@ -161,7 +162,7 @@ def _node(name: str) -> dict[str, str]:
         f"{name}.STARTD_NAME": name,
         f"{name}.EXECUTE": f"$(LOCAL_DIR)/execute/{name}",
         f"{name}.STARTD_LOG": f"$(LOG)/startd.{name}.log",
-        f"{name}.STARTD_ADDRESS_FILE": f"$(RUN)/startd.{name}.address",
+        f"{name}.STARTD_ADDRESS_FILE": f"$(RUN)/{name}.address",
     }
 
 
@@ -203,7 +204,7 @@ def node_names(text: str) -> list[str]:
 SETTINGS = Settings(
     VALUES,
     form=r"[A-Za-z0-9_.]+",
-    ours={key.lower() for key in _owned(Place(Path("/"), Path("/"), 0, ""), Shape(1))},
+    ours={key.lower() for key in _owned(Place(Path("/"), Path("/"), 0, ""), Shape(99))},
     ours_are="up to tools/condor; see --help for --port, --nodes, --cpus, --memory, --rootless",
     wrong="write KEY=VALUE as in condor_config, such as NEGOTIATOR_INTERVAL=60",
 )

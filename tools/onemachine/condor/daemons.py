@@ -34,14 +34,22 @@ class Daemons(cluster.Daemons):
         return self._folder / "log" / (f"startd.{name}.log" if name in self.nodes else f"{name}.log")
 
     def start(self, name: str) -> bool:
-        """Start one. The others tell the collector of themselves once, and then seldom: so that is waited for."""
+        """Start one, and wait for collector and schedd to take connections.
+
+        The others tell the collector of themselves once, and then seldom; users ask the schedd.
+        """
         daemon = self.all[name]
+        if daemon.process():
+            return False
+        address = self._folder / "run" / f"{name}.address"
+        address.unlink(missing_ok=True)
         if name in self.nodes:
             (self._folder / "execute" / name).mkdir(exist_ok=True)
-        if not daemon.start():
-            return False
+        daemon.start()
         if name == "collector":
             daemon.ready(lambda: any(self._port == port for _, port, _ in network.listeners()))
+        if name == "schedd":
+            daemon.ready(address.exists)
         return True
 
     def stop(self, number: int, keep: Sequence[str] = ()) -> None:
