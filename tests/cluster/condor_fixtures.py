@@ -1,8 +1,9 @@
 """Fixtures of real HTCondor pools, for tests anywhere. Whoever uses one is marked ``cluster``.
 
-Each process that runs tests has a pool of its own, as with Slurm: it is up within two seconds, takes 30 MB, and tests may
-do to it what they like. They are left out where HTCondor cannot be had, unless WEFT_REQUIRE_CONDOR is set: then that is
-a failure. Root is an ordinary user to it (``tools/onemachine/condor/identity.py``), so nothing is different for root.
+Each process that runs tests has a pool of its own, as with Slurm: it is up within two seconds, takes 30 MB, and tests
+may do to it what they like. They are left out where HTCondor cannot be had, unless WEFT_REQUIRE_CONDOR is set: then
+that is a failure. Root is an ordinary user to it (``tools/onemachine/condor/identity.py``), so nothing is different for
+root.
 """
 
 import os

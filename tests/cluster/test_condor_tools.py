@@ -14,11 +14,12 @@ import pytest
 from cluster.condor import TOOL, Condor, tool
 from cluster.condor_fixtures import _programs
 from cluster.ordinary import Ordinary
+from cluster.required import leave_out
 from contract.stage import Gate, ended, is_alive
 from hand import PATIENCE, eventually
 from onemachine import network
 from onemachine.condor import identity, programs
-from onemachine.processes import Process, open_files
+from onemachine.processes import open_files
 from onemachine.trouble import Trouble
 
 WEIRD = "it's a $HOME; [1-2] *wéird* (folder) & 木"
@@ -77,7 +78,7 @@ def test_up_runs_jobs_and_down_leaves_nothing(folder):
     assert evaluated(told, "command -v condor_q condor_reconfig").count(str(programs.found().commands)) == 2
     pool = Condor(folder)
     pool.up()
-    job = pool.submit("echo hello from $_CONDOR_SLOT", output=folder / "log" / "job", requirements="regexp(\"n2\", Name)")
+    job = pool.submit("echo hello from $_CONDOR_SLOT", output=folder / "log" / "job", requirements='regexp("n2", Name)')
     assert pool.comes_to(job, "COMPLETED")
     assert (folder / "log" / "job").read_text() == "hello from slot1_1\n"
     assert "@n2@" in pool.job(job)["LastRemoteHost"]
@@ -182,8 +183,8 @@ def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path):
     wait = f'echo $$ >>{tmp_path}/pids; echo >"{gate.folder}/arrivals"; trap "" TERM; while :; do sleep 1000; done'
     (tmp_path / "job").write_text(f"setsid sh -c '{wait}' & {wait}")
     # One program, one process that leaves its session, and one whose node has died.
-    job = pool.submit(f"exec sh {tmp_path}/job", requirements="regexp(\"n1\", Name)", environment="GATE=1")
-    pool.submit(f"exec sh {tmp_path}/job", requirements="regexp(\"n2\", Name)")
+    job = pool.submit(f"exec sh {tmp_path}/job", requirements='regexp("n1", Name)', environment="GATE=1")
+    pool.submit(f"exec sh {tmp_path}/job", requirements='regexp("n2", Name)')
     gate.arrived(4)
     assert len(pool.pids(job)) >= 2
     pool.kill_node("n2")
@@ -202,10 +203,10 @@ def test_a_job_runs_on_while_the_schedd_is_away(condor, tmp_path):
     job = condor.submit(f"echo >{gate.folder}/arrivals; sleep 1000", log=tmp_path / "log")
     gate.arrived(1)
     pids = condor.pids(job)
-    for times, words in enumerate((["schedd"], ["schedd", "--kill"]), 1):
-        tool("stop", *words, "--rootless", condor.folder)
-        condor.start_schedd()
-        assert eventually(lambda: (tmp_path / "log").read_text().count("\n023 ") == times)  # noqa: B023
+    tool("stop", "schedd", "--kill", "--rootless", condor.folder)
+    assert all(is_alive(pid) for pid in pids)
+    condor.start_schedd()
+    assert eventually(lambda: "\n022 " in (tmp_path / "log").read_text())  # 023 comes within 8 seconds
     assert condor.comes_to(job, "RUNNING")
     assert condor.pids(job) == pids
     gate.close()
@@ -346,7 +347,7 @@ def test_an_ordinary_user_has_a_pool(condor_programs):
     try:
         ordinary = Ordinary(Path(tempfile.mkdtemp(prefix="weft-user-")))
     except LookupError as error:
-        pytest.skip(str(error))
+        leave_out(str(error), "WEFT_REQUIRE_CONDOR")
     if os.geteuid() != 0:  # what root has fetched is for everybody; what we have fetched is for us
         ordinary.environ["XDG_CACHE_HOME"] = str(programs.caches()[-1].parents[1])
     try:
@@ -362,7 +363,9 @@ def test_root_is_an_ordinary_user_to_it_whose_files_are_roots(condor, tmp_path):
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     (private / "in").write_text("from here")
-    job = condor.submit(f"id -u; stat -c %u {private}/in; cat {private}/in; echo there >{private}/out", output=private / "log")
+    job = condor.submit(
+        f"id -u; stat -c %u {private}/in; cat {private}/in; echo there >{private}/out", output=private / "log"
+    )
     assert condor.comes_to(job, "COMPLETED")
     me, owner, text = (private / "log").read_text().split("\n")
     assert me == owner != "0"
@@ -465,14 +468,14 @@ def test_two_that_fetch_at_once_fetch_once_and_half_a_fetch_is_no_obstacle(condo
 
 @pytest.mark.slow
 def test_programs_come_from_debian_into_a_folder_of_their_own(condor_programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(programs, "caches", lambda: [tmp_path / "cache"])
-    part = tmp_path / "cache" / "part"
+    monkeypatch.setattr(programs, "caches", lambda: [tmp_path / "a cache"])
+    part = tmp_path / "a cache" / "part"
     (part / "made" / "usr").mkdir(parents=True)  # half a fetch
     said = []
     try:
         fetched = programs.require(said.append)
     except Trouble as trouble:
-        pytest.skip(f"Debian cannot be reached: {trouble}")
+        leave_out(f"Debian cannot be reached: {trouble}", "WEFT_REQUIRE_CONDOR")
     assert not part.exists()
     told = subprocess.run([fetched.commands / "condor_version"], capture_output=True, text=True, check=True).stdout
     assert f"$CondorVersion: {fetched.version} " in told

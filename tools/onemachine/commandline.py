@@ -103,11 +103,17 @@ class Tool(ABC):
             ("memory", "MB", "that each node has"),
         ):
             default = getattr(self.shape, name)
-            up.add_argument(f"--{name}", type=count, default=default, metavar=metavar, help=f"{about} (default: {default})")
+            up.add_argument(
+                f"--{name}", type=count, default=default, metavar=metavar, help=f"{about} (default: {default})"
+            )
         self.add_up(up)
         up.add_argument("--port", type=count, metavar="FIRST", help="first of its ports in a row (default: any free)")
         up.add_argument(
-            "--while", type=count, dest="owner", metavar="PID", help="down --wipe when this process ends, even by kill -9"
+            "--while",
+            type=count,
+            dest="owner",
+            metavar="PID",
+            help="down --wipe when this process ends, even by kill -9",
         )
 
         self._verb(verbs, "status", self._status, "what runs; exit code 0 if all of it does")

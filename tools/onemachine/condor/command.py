@@ -64,7 +64,9 @@ class CondorTool(Tool):
     def lacks(self, options: argparse.Namespace) -> str:
         if why := identity.obstacle() or programs.obstacle():
             return why
-        return "" if programs.found() else "not here: HTCondor's programs.\nBring them with:\n\n    tools/condor install"
+        return (
+            "" if programs.found() else "not here: HTCondor's programs.\nBring them with:\n\n    tools/condor install"
+        )
 
 
 main = CondorTool().main

@@ -134,13 +134,8 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "COLLECTOR_BOOTSTRAP_SSL_CERTIFICATE": "False",  # it would write one into etc, and take a second for it
         "SEC_DEFAULT_ENCRYPTION": "OPTIONAL",
         "SEC_DEFAULT_INTEGRITY": "OPTIONAL",
-        **{
-            f"ALLOW_{what}": me
-            for what in (
-                "READ", "WRITE", "DAEMON", "NEGOTIATOR", "ADMINISTRATOR",
-                "ADVERTISE_STARTD", "ADVERTISE_SCHEDD", "ADVERTISE_MASTER",
-            )
-        },
+        **{f"ALLOW_{what}": me for what in ("READ", "WRITE", "DAEMON", "NEGOTIATOR", "ADMINISTRATOR")},
+        **{f"ALLOW_ADVERTISE_{what}": me for what in ("MASTER", "SCHEDD", "STARTD")},
         "ALLOW_CLIENT": "*",  # that is, any server: nobody who is not trusted can listen at its ports
         # As many CPUs as we say, whatever the machine has, for jobs of any size.
         "NUM_CPUS": str(shape.cpus),
@@ -163,6 +158,7 @@ def _node(name: str) -> dict[str, str]:
         f"{name}.EXECUTE": f"$(LOCAL_DIR)/execute/{name}",
         f"{name}.STARTD_LOG": f"$(LOG)/startd.{name}.log",
         f"{name}.STARTD_ADDRESS_FILE": f"$(RUN)/{name}.address",
+        f"{name}.STARTD_CLAIM_ID_FILE": f"$(RUN)/{name}.claim",
     }
 
 
@@ -178,7 +174,7 @@ def family(secret: str, version: str) -> str:
 
 
 def node_environ(folder: Path, name: str) -> dict[str, str]:
-    """What a node has of its own that its starters must know, too: they know the name of their slot, not of the node."""
+    """What a node has of its own that its starters must know, who know the name of their slot, and not of the node."""
     return {
         "_CONDOR_STARTER_LOG": f"{folder}/log/starter.{name}.log",
         # One process beside each startd looks after all that its jobs start, and sees how much memory they take.

@@ -148,8 +148,8 @@ class _Fetch:
 
 def _mirror() -> str:
     """Where this machine has its packages from."""
-    for file in sorted(Path("/etc/apt").glob("sources.list*")) + sorted(Path("/etc/apt/sources.list.d").glob("*")):
-        if file.is_file() and (found := re.search(r"^[^#\n]*?(https?://\S+/debian)/?\s", file.read_text(), re.MULTILINE)):
+    for file in sorted([*Path("/etc/apt").glob("sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]):
+        if found := re.search(r"^[^#\n]*?(https?://\S+/debian)/?\s", file.read_text(), re.MULTILINE):
             return found[1]
     return MIRROR
 

@@ -64,9 +64,7 @@ class Cluster(cluster.Cluster):
             self._check_system()
         packages.require(needed(accounting=shape.accounting), self._say)
         address = network.loopback(self._say)
-        return self._bring_up(
-            lambda port: self._texts(shape, address, port), address, shape.nodes + 2, port, owner
-        )
+        return self._bring_up(lambda port: self._texts(shape, address, port), address, shape.nodes + 2, port, owner)
 
     def _check_system(self) -> None:
         beside = "or have one for yourself beside it: tools/slurm up --rootless DIR"

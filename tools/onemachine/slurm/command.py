@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from onemachine import packages
-from onemachine.commandline import Tool, Up, count, say
+from onemachine.commandline import Tool, Up, say
 from onemachine.slurm.cluster import Cluster
 from onemachine.slurm.conf import SETTINGS, Shape
 from onemachine.slurm.daemons import needed
