@@ -13,8 +13,9 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 
 # Processes that share tests have a thread for that, and a fork of a process with threads may find what they hold locked.
 FORKS = $(BIN)/python -m pytest
 
-# What tests marked `cluster` need. With WEFT_REQUIRE_SLURM=1 it is an error when that cannot be had.
+# What tests marked `cluster` need. With WEFT_REQUIRE_SLURM=1, WEFT_REQUIRE_CONDOR=1 it is an error when that cannot be had.
 SLURM = $(BIN)/python tools/slurm install --accounting
+CONDOR = $(BIN)/python tools/condor install
 
 # Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
 test unit: export PYTHONDONTWRITEBYTECODE :=
@@ -28,11 +29,12 @@ help: ## list the targets
 demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard library
 	$(BIN)/python examples/stdlib_atlas.py
 
-test: $(VENV)/.dev ## set up and run all tests; as root on Debian, installs Slurm for them
-	@$(SLURM) || test -z "$$WEFT_REQUIRE_SLURM"
+test: $(VENV)/.dev ## set up and run all tests; on Debian, brings Slurm (root) and HTCondor for them
+	@$(CONDOR) & { $(SLURM) || test -z "$$WEFT_REQUIRE_SLURM"; } && { wait $$! || test -z "$$WEFT_REQUIRE_CONDOR"; }
 	$(PYTEST) -m "not forks"
 	$(FORKS) -m forks
 	@$(SLURM) --check >/dev/null || { echo; echo "*** LEFT OUT: all tests on a real Slurm (marked cluster)."; $(SLURM) --check; } >&2 || true
+	@$(CONDOR) --check >/dev/null || { echo; echo "*** LEFT OUT: all tests on a real HTCondor (marked cluster)."; $(CONDOR) --check; } >&2 || true
 
 unit: $(VENV)/.dev ## the tests without the long stress runs and the real clusters
 	$(PYTEST) -m "not slow and not forks and not cluster"

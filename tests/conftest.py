@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from contract.executors import CANDIDATES
 
 # Real clusters, for tests anywhere.
-pytest_plugins = ["cluster.fixtures"]
+pytest_plugins = ["cluster.fixtures", "cluster.condor_fixtures"]
 # Assertions in these say what they compare.
 pytest.register_assert_rewrite("executors.cluster.facts")
 

@@ -12,33 +12,23 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster.counted import Counted, run_tool
 from hand import PATIENCE, eventually
 
 TOOL = Path(__file__).parents[2] / "tools" / "slurm"
 COMMANDS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sdiag", "sinfo", "squeue", "srun")
-# Each command goes through this: it notes the call, and may be twisted by a test.
-WRAPPER = """\
-#!/bin/sh
-REAL={real}
-printf '%s\\0' "{name} $*" >>"{folder}/calls"
-{lines}
-"""
 
 
 def tool(*arguments: object, code: int = 0, **options) -> subprocess.CompletedProcess:
     """Run ``tools/slurm``, which must end with this code."""
-    command = [sys.executable, str(TOOL), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE, **options)
-    assert ended.returncode == code, f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
-    return ended
+    return run_tool(TOOL, *arguments, code=code, **options)
 
 
-class Slurm:
+class Slurm(Counted):
     """A cluster. ``options`` are those of ``tools/slurm up``; ``settings``, lines of slurm.conf.
 
     Attributes
@@ -57,17 +47,15 @@ class Slurm:
         self._options = [str(option) for option in options]
         self._settings = {key: str(value) for key, value in settings.items()}
         self._changed = False
-        self._bin = folder.with_name(f"{folder.name}-bin")
         # Ours goes by what is there now: later, commands on the PATH of the process may be the wrappers.
+        super().__init__(folder.with_name(f"{folder.name}-bin"), COMMANDS, os.environ["PATH"])
         self._own = {**os.environ, "SLURM_CONF": str(self.conf), "LC_ALL": "C"}
 
     def up(self) -> None:
         self._up(self._settings)
         self.nodes = re.findall(r"^NodeName=(\S+)", self.conf.read_text(), re.MULTILINE)
-        self._bin.mkdir(exist_ok=True)
-        for name in COMMANDS:
-            self.straighten(name)
-        self.environ = {"SLURM_CONF": str(self.conf), "PATH": f"{self._bin}{os.pathsep}{self._own['PATH']}"}
+        self.straighten_all()
+        self.environ = {"SLURM_CONF": str(self.conf), "PATH": self.path}
         self._changed = False
 
     def down(self) -> None:
@@ -83,8 +71,7 @@ class Slurm:
             self.down()
             self.up()
         else:
-            for name in COMMANDS:
-                self.straighten(name)
+            self.straighten_all()
 
     # Asking
 
@@ -129,16 +116,6 @@ class Slurm:
             except OSError:
                 continue
         return sorted(found)
-
-    def calls(self) -> list[str]:
-        """The command lines that programs with our ``environ`` have typed, in order: ``"squeue -h --me"``."""
-        try:
-            return (self._bin / "calls").read_text().split("\0")[:-1]
-        except FileNotFoundError:
-            return []
-
-    def forget_calls(self) -> None:
-        (self._bin / "calls").unlink(missing_ok=True)
 
     def requests(self) -> dict[str, int]:
         """How many of each kind the controller has had, by its own count. ``ask("sdiag", "-r")`` begins anew."""
@@ -241,25 +218,6 @@ class Slurm:
         self.configure(AccountingStorageEnforce="limits")
         me = pwd.getpwuid(os.geteuid()).pw_name
         self.ask("sacctmgr", "-i", "modify", "user", "where", f"name={me}", "set", f"MaxSubmitJobs={count}")
-
-    def twist(self, command: str, lines: str) -> None:
-        """Have programs with our ``environ`` find these lines of shell as this command; ``"$REAL"`` is the real one.
-
-        ``twist("sbatch", '"$REAL" "$@" >/dev/null; echo no answer >&2; exit 1')``: accepted, but nobody is told.
-        """
-        wrapper = self._bin / command
-        real = shutil.which(command, path=self._own["PATH"])
-        text = WRAPPER.format(real=real, name=command, folder=self._bin, lines=lines)
-        if wrapper.exists() and wrapper.read_text() == text:
-            return
-        beside = wrapper.with_suffix(".new")  # somebody may just be running it
-        beside.write_text(text)
-        beside.chmod(0o755)
-        beside.replace(wrapper)
-
-    def straighten(self, command: str) -> None:
-        """Have it be itself again."""
-        self.twist(command, 'exec "$REAL" "$@"')
 
     def _run(self, *command: object) -> subprocess.CompletedProcess:
         words = [str(word) for word in command]

@@ -6,8 +6,6 @@ Slurm's programs are not to be had, unless WEFT_REQUIRE_SLURM is set: then that 
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from cluster.daemons import TOOL, Slurm
 from cluster.ordinary import Ordinary
+from cluster.required import have_programs, leave_out
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,16 +35,7 @@ def pytest_runtest_makereport(item, call):
 
 def _programs(*options):
     """Have Slurm's programs, or leave out the test."""
-    command = [sys.executable, TOOL, "install", "--check", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        _leave_out(f"no Slurm here: {(ended.stdout + ended.stderr).splitlines()[0]}")
-
-
-def _leave_out(reason):
-    if os.environ.get("WEFT_REQUIRE_SLURM"):
-        pytest.fail(f"{reason}\nWEFT_REQUIRE_SLURM is set, so this is a failure", pytrace=False)
-    pytest.skip(reason)
+    have_programs(TOOL, "Slurm", "WEFT_REQUIRE_SLURM", *options)
 
 
 def _cluster(*options, **settings):
@@ -104,7 +94,7 @@ def ordinary(slurm_programs):
     try:
         ordinary = Ordinary(Path(tempfile.mkdtemp(prefix="weft-user-")))
     except LookupError as error:
-        _leave_out(str(error))
+        leave_out(str(error), "WEFT_REQUIRE_SLURM")
     ordinary.up()
     yield ordinary
     ordinary.down()

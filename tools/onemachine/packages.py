@@ -60,12 +60,8 @@ def obstacle(names: list[str]) -> str:
     return ""
 
 
-def _install(names: list[str]) -> None:
-    _apt("install", "--yes", "--no-install-recommends", *names)
-
-
-def _apt(*words: str) -> None:
-    log = Path("/var/log/weft-tools-apt.log")
+def apt(log: Path, *words: str, cwd: Path | None = None) -> str:
+    """Run apt-get, and tell the end of what it says where it fails; returns what it prints."""
     command = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0", *words]
     with open(log, "wb") as output:
         ended = subprocess.run(
@@ -74,7 +70,17 @@ def _apt(*words: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            cwd=cwd,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
         )
     if ended.returncode:
         raise Trouble(f"{' '.join(command)} has failed. The end of {log}:\n{tail(log)}")
+    return log.read_text(errors="replace")
+
+
+def _install(names: list[str]) -> None:
+    _apt("install", "--yes", "--no-install-recommends", *names)
+
+
+def _apt(*words: str) -> None:
+    apt(Path("/var/log/weft-tools-apt.log"), *words)

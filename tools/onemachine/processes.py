@@ -168,6 +168,29 @@ def descendants(roots: Iterable[int]) -> set[int]:
     return found
 
 
+def families(mine: Callable[[int], bool]) -> list[Process]:
+    """The processes that are ``mine``, and what they have started."""
+    roots = []
+    for pid in pids():
+        try:
+            if mine(pid):
+                roots.append(pid)
+        except OSError:  # it has ended, or is nobody's whom we may ask
+            continue
+    return [process for pid in descendants(roots) if (process := Process.at(pid))] if roots else []
+
+
+def program(pid: int) -> str:
+    """The file that a process runs."""
+    return os.readlink(f"/proc/{pid}/exe")
+
+
+def environ(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    text = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
+    return {name: value for name, sign, value in (entry.partition("=") for entry in text.split("\0")) if sign}
+
+
 def open_files(pid: int) -> Iterator[str]:
     """What a process has open: paths, and what the kernel calls those that have none."""
     for fd in os.listdir(f"/proc/{pid}/fd"):

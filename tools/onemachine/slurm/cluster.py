@@ -1,22 +1,21 @@
-"""A cluster: up, down, and parts of it stopped and started."""
+"""A Slurm: what it takes to have it up, and down."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import signal
+import shlex
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from onemachine import network, packages
-from onemachine.keeper import Keeper
-from onemachine.processes import reached, tail
+from onemachine import cluster, network, packages
+from onemachine.processes import reached
 from onemachine.slurm import conf
 from onemachine.slurm.conf import Place, Shape
 from onemachine.slurm.daemons import Daemons, environ, needed
-from onemachine.slurm.folder import Folder, is_ours
+from onemachine.slurm.folder import Folder
 from onemachine.slurm.leftovers import kill_leftovers
 from onemachine.trouble import Trouble
 
@@ -24,13 +23,13 @@ SYSTEM_CONF = Path("/etc/slurm/slurm.conf")  # where Slurm's commands look when 
 GOOD = {"idle", "mixed", "allocated", "completing", "planned", "reserved"}  # nodes that take jobs, or will
 
 
-class Cluster:
-    """The Slurm of a folder. ``say`` is told what is done."""
+class Cluster(cluster.Cluster):
+    """The Slurm of a folder."""
 
-    def __init__(self, folder: Folder, say: Callable[[str], None]):
-        self.folder = folder
-        self._say = say
-        self._keeper = Keeper(folder / "run")
+    folder: Folder
+
+    def __init__(self, path: Path | None, say: Callable[[str], None]):
+        super().__init__(Folder(path), say)
 
     def ask(self, *command: str, check: bool = True) -> str:
         """What one of Slurm's commands prints."""
@@ -45,93 +44,40 @@ class Cluster:
             raise Trouble(f"{words} has failed: {ended.stderr.strip() or ended.returncode}")
         return ended.stdout
 
-    def up(self, shape: Shape, port: int | None = None, owner: int | None = None) -> bool:
-        """Have all of it run, as the shape says; whether anything had to be done.
+    def daemons(self) -> Daemons:
+        return Daemons(self.folder)
 
-        Parameters
-        ----------
-        port
-            The first of its ports; None: those that it had, or any that are free.
-        owner
-            A process: when that ends, in whatever way, the cluster goes down and its folder goes away.
+    def overview(self) -> str:
+        return self.ask("sinfo", check=False) if self.daemons().all["slurmctld"].process() else ""
+
+    def exports(self) -> list[str]:
+        if not self.folder.system_wide:
+            return [f"export SLURM_CONF={shlex.quote(str(self.folder.conf))}"]
+        return ["unset SLURM_CONF"] if "SLURM_CONF" in os.environ else []
+
+    def up(self, shape: Shape, port: int | None = None, owner: int | None = None) -> bool:
+        """Have all of it run, as the shape says; whether anything had to be done. Of ``port``, two and one per node.
+
+        ``port`` and ``owner`` are those of ``Cluster._bring_up``.
         """
         if self.folder.system_wide:
             self._check_system()
         packages.require(needed(accounting=shape.accounting), self._say)
         address = network.loopback(self._say)
-        self.folder.make()
-        with self.folder.locked() as lock:
-            owner = owner or self._keeper.owner()
-            ports = self._configure(shape, address, port)
-            try:
-                if owner and not self._keeper.process():
-                    self._keeper.start(owner, ports, lock, lambda: self.down(wipe=True))
-                started = self._start()
-            finally:
-                for held in ports:
-                    held.close()
-            if self.folder.system_wide:
-                self._link()
-            return started
-
-    def start(self, names: list[str]) -> None:
-        """Start these daemons."""
-        with self.folder.locked():
-            daemons = Daemons(self.folder)
-            for daemon in daemons.named(names):
-                daemons.start(daemon.name)
-
-    def stop(self, names: list[str], number: int) -> None:
-        """End these daemons by this signal."""
-        with self.folder.locked():
-            for daemon in Daemons(self.folder).named(names):
-                daemon.stop(number)
-
-    def down(self, *, wipe: bool) -> bool:
-        """Cancel all jobs and stop all daemons; with wipe, forget everything; whether there was anything."""
-        if not self.folder.exists():
-            # Somebody may have removed the folder from under it.
-            return kill_leftovers(self.folder.path)
-        with self.folder.locked():
-            daemons = Daemons(self.folder)
-            ran = daemons.running()
-            self._keeper.stop()
-            if "slurmctld" in ran and not wipe:
-                self._cancel_jobs()
-            daemons.stop(signal.SIGKILL if wipe else signal.SIGTERM)
-            kill_leftovers(self.folder.path)
-            if ran:
-                self._say(f"stopped: {' '.join(ran)}")
-            if wipe:
-                self._wipe()
-        return bool(ran) or wipe
+        return self._bring_up(lambda port: self._texts(shape, address, port), address, shape.nodes + 2, port, owner)
 
     def _check_system(self) -> None:
         beside = "or have one for yourself beside it: tools/slurm up --rootless DIR"
         if os.geteuid() != 0:
             raise Trouble("a cluster for everybody on this machine is for root to start;\n" + beside)
-        if SYSTEM_CONF.exists() and not is_ours(SYSTEM_CONF):
+        if SYSTEM_CONF.exists() and not self.folder.is_ours(SYSTEM_CONF):
             raise Trouble(f"{SYSTEM_CONF} is not from here: this machine has a Slurm already. Use that one,\n" + beside)
 
-    def _configure(self, shape: Shape, address: str, port: int | None) -> list[socket.socket]:
-        """Write its files where they change, and first stop what has read them; returns its ports, held for it.
+    def _had_port(self) -> int:
+        return int(conf.value(self.folder.conf.read_text(), "SlurmctldPort"))
 
-        What runs on files that do not change has its ports: none is held then.
-        """
-        count = shape.nodes + 2
-        had = int(conf.value(self.folder.conf.read_text(), "SlurmctldPort")) if self.folder.exists() else None
-        if had is not None:
-            daemons = Daemons(self.folder)
-            if port in (None, had) and self._texts(shape, address, had) == self.folder.written():
-                if daemons.running() or self._keeper.process():
-                    return []
-            else:
-                self._keeper.stop()
-                daemons.stop(keep=("munged", "mariadbd") if shape.accounting else ("munged",))
-                self._say("stopped what ran with other settings")
-        ports = network.hold_ports(address, count, port or had, only=port is not None)
-        self.folder.write(self._texts(shape, address, ports[0].getsockname()[1]))
-        return ports
+    def _kept(self, texts: Mapping[str, str]) -> Sequence[str]:
+        return ("munged", "mariadbd") if "slurmdbd.conf" in texts else ("munged",)
 
     def _texts(self, shape: Shape, address: str, port: int) -> dict[str, str]:
         host = socket.gethostname().partition(".")[0]  # as Slurm calls it
@@ -148,8 +94,7 @@ class Cluster:
         return {**texts, "slurmdbd.conf": conf.slurmdbd_conf(place)} if shape.accounting else texts
 
     def _start(self) -> bool:
-        """Start what does not run, and wait until all nodes take jobs; whether anything had to be started."""
-        daemons = Daemons(self.folder)
+        daemons = self.daemons()
         started = []
         for name in daemons.all:
             if name == "slurmctld" and daemons.accounting:
@@ -161,6 +106,8 @@ class Cluster:
         if not reached(lambda: self._all_good(daemons), pause=0.01):
             nodes = self.ask("sinfo", "-N", check=False)
             raise Trouble(f"not all nodes take jobs; see the logs in {self.folder / 'log'}\n{nodes}")
+        if self.folder.system_wide:
+            self._link()
         return bool(started)
 
     def _register(self) -> None:
@@ -171,10 +118,7 @@ class Cluster:
 
     def _all_good(self, daemons: Daemons) -> bool:
         """Whether all nodes take jobs. Those that somebody has set down are set up."""
-        for name, daemon in daemons.all.items():
-            if not daemon.process():
-                said = "\n".join(tail(file) for file in {daemons.log(name), daemon.output})
-                raise Trouble(f"{name} has ended. The end of its log:\n{said}")
+        daemons.check()
         lines = self.ask("sinfo", "-h", "-N", "-p", "debug", "-o", "%N %T", check=False).splitlines()
         states = dict(line.split() for line in lines)
         set_down = [
@@ -192,16 +136,20 @@ class Cluster:
             SYSTEM_CONF.symlink_to(self.folder.conf)
 
     def _cancel_jobs(self) -> None:
+        if not self.daemons().all["slurmctld"].process():
+            return
         # Those that wait first, so that none of them starts in place of one that ends.
         for state in "PENDING", "RUNNING", "SUSPENDED":
             self.ask("scancel", "--quiet", f"--state={state}", check=False)
         patience = int(conf.value(self.folder.conf.read_text(), "KillWait")) + 2
         reached(lambda: not self.ask("squeue", "-h", check=False).strip(), patience, pause=0.05)
 
+    def _kill_leftovers(self) -> bool:
+        return kill_leftovers(self.folder.path)
+
     def _wipe(self) -> None:
         if self.folder.system_wide:
             network.forget_repairs()
-            if is_ours(SYSTEM_CONF):
+            if self.folder.is_ours(SYSTEM_CONF):
                 SYSTEM_CONF.unlink()
-        self.folder.remove()
-        self._say(f"removed: {self.folder.path}")
+        super()._wipe()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from onemachine import settings
+from onemachine.settings import Settings
 from onemachine.trouble import Trouble
 
 HEAD = "# Written by tools/slurm of weft, which writes it again when it changes: what you change here is lost.\n"
 
-# What a user may say otherwise: `tools/slurm up KillWait=30`. Slurm's own default where it differs much.
-SETTINGS = {
+# What a user may say otherwise. Slurm's own default where it differs much.
+VALUES = {
     "MinJobAge": "300",  # seconds for which the controller knows jobs that have ended
     "KillWait": "3",  # seconds between SIGTERM and SIGKILL; Slurm's own: 30
     "MaxArraySize": "10001",
@@ -64,18 +65,14 @@ PartitionName=closed   State=DOWN
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What the cluster is to look like."""
+class Shape(settings.Shape):
+    """What the cluster is to look like. Its settings are lines of slurm.conf."""
 
     nodes: int = 4
-    cpus: int = 8  # of each node
-    memory: int = 16_000  # MB of each node
     accounting: bool = False
-    settings: tuple[tuple[str, str], ...] = ()  # lines of slurm.conf, which take the place of ours
 
-    @property
-    def names(self) -> list[str]:
-        return [f"n{number}" for number in range(1, self.nodes + 1)]
+    def __str__(self) -> str:
+        return f"{super().__str__()}{', with accounting' if self.accounting else ''}"
 
 
 @dataclass(frozen=True)
@@ -118,24 +115,10 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def read_settings(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """From ``KEY=VALUE``; keys in Slurm's spelling where we know it."""
-    spelling = {key.lower(): key for key in SETTINGS}
-    settings: dict[str, str] = {}
-    for word in words:
-        key, sign, value = word.partition("=")
-        if not sign or not re.fullmatch(r"[A-Za-z]+", key) or "\n" in value:
-            raise Trouble(f"{word!r} is no setting: write KEY=VALUE as in slurm.conf, such as KillWait=30")
-        if key.lower() in OURS:
-            raise Trouble(f"{key} is up to tools/slurm; see --help for --port, --nodes, --accounting, --rootless")
-        settings[spelling.get(key.lower(), key)] = value
-    return tuple(settings.items())
-
-
 def slurm_conf(place: Place, shape: Shape) -> str:
     """The text of slurm.conf."""
-    settings = {**_owned(place, shape), **SETTINGS, **dict(shape.settings)}
-    lines = [f"{key}={_quoted(value)}" for key, value in settings.items()]
+    values = {**_owned(place, shape), **VALUES, **dict(shape.settings)}
+    lines = [f"{key}={_quoted(value)}" for key, value in values.items()]
     lines.append("")
     for number, name in enumerate(shape.names, 1):
         gpus = " Gres=gpu:2" if number == shape.nodes else ""
@@ -180,7 +163,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
 
 def slurmdbd_conf(place: Place) -> str:
     """The text of slurmdbd.conf. The database is reached through a socket in the folder, without a password."""
-    settings = {
+    values = {
         "AuthType": "auth/munge",
         "AuthInfo": f"socket={place.munge_socket}",
         "DbdHost": place.host,
@@ -195,7 +178,7 @@ def slurmdbd_conf(place: Place) -> str:
         "StorageUser": place.user,
         "CommitDelay": "1",
     }
-    return HEAD + "".join(f"{key}={_quoted(value)}\n" for key, value in settings.items())
+    return HEAD + "".join(f"{key}={_quoted(value)}\n" for key, value in values.items())
 
 
 def gres_conf(shape: Shape) -> str:
@@ -223,5 +206,11 @@ def _quoted(value: str) -> str:
     return f'"{value}"' if re.search(r"\s", value) else value
 
 
-OURS = {key.lower() for key in _owned(Place(Path("/"), "", "", 0, "", ""), Shape(accounting=True))}
-OURS |= {"nodename", "partitionname"}
+_OURS = {key.lower() for key in _owned(Place(Path("/"), "", "", 0, "", ""), Shape(accounting=True))}
+SETTINGS = Settings(
+    VALUES,
+    form="[A-Za-z]+",
+    ours=_OURS | {"nodename", "partitionname"},
+    ours_are="up to tools/slurm; see --help for --port, --nodes, --accounting, --rootless",
+    wrong="write KEY=VALUE as in slurm.conf, such as KillWait=30",
+)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from onemachine import network, packages
+from onemachine import cluster, network, packages
 from onemachine.processes import Daemon
 from onemachine.slurm import conf
 from onemachine.slurm.folder import Folder
@@ -29,7 +29,7 @@ def needed(*, accounting: bool) -> dict[str, str]:
     return {**PACKAGES, **(ACCOUNTING if accounting else {})}
 
 
-class Daemons:
+class Daemons(cluster.Daemons):
     """Those that the files of a folder speak of."""
 
     def __init__(self, folder: Folder):
@@ -40,22 +40,13 @@ class Daemons:
         central = CENTRAL if self.accounting else ("munged", "slurmctld")
         self.all = {name: self._daemon(name) for name in [*central, *self.nodes]}
 
-    def named(self, names: list[str]) -> list[Daemon]:
-        for name in names:
-            if name not in self.all:
-                raise Trouble(f"no daemon is called {name!r}; there are: {', '.join(self.all)}")
-        return [self.all[name] for name in names]
-
-    def running(self) -> list[str]:
-        return [name for name, daemon in self.all.items() if daemon.process()]
-
     def log(self, name: str) -> Path:
         if name in ("munged", "mariadbd"):
             return self.all[name].output
         return self._folder / "log" / (f"slurmd.{name}.log" if name in self.nodes else f"{name}.log")
 
     def start(self, name: str) -> bool:
-        """Start one, and wait until it answers; whether it had to be started. A node answers through the controller."""
+        """Start one, and wait until it answers. A node answers through the controller."""
         daemon = self.all[name]
         if name == "munged":
             self._make_key()
@@ -69,7 +60,7 @@ class Daemons:
             daemon.ready(lambda: self._answers(name))
         return True
 
-    def stop(self, number: int = signal.SIGTERM, keep: tuple[str, ...] = ()) -> None:
+    def stop(self, number: int, keep: Sequence[str] = ()) -> None:
         """Nodes first, all at once; then each before those that it needs."""
         for name in self.nodes:
             if process := self.all[name].process():
