@@ -176,7 +176,8 @@ def test_status_tells_what_runs_and_how_to_use_it(folder):
     assert re.search(r"^n2 +stopped$", told, re.MULTILINE)
 
 
-def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path):
+@pytest.mark.parametrize("words", [[], ["--wipe"]])
+def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path, words):
     gate = Gate(tmp_path / "gate")
     pool = Condor(folder)
     pool.up()
@@ -188,7 +189,7 @@ def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path):
     gate.arrived(4)
     assert len(pool.pids(job)) >= 2
     pool.kill_node("n2")
-    tool("down", "--wipe", "--rootless", folder)
+    tool("down", *words, "--rootless", folder)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 4
     assert all(ended(pid) for pid in pids)
@@ -420,6 +421,7 @@ def test_a_folder_that_is_used_is_left_alone(folder):
         (["NEGOTIATOR_INTERVAL"], "write KEY=VALUE"),
         (["COLLECTOR_HOST=there"], "is up to tools/condor"),
         (["n1.EXECUTE=/"], "is up to tools/condor"),
+        (["n2.START=\\"], "write KEY=VALUE"),
         (["--nodes", "0"], "no number above zero"),
     ],
 )

@@ -145,9 +145,10 @@ def test_up_starts_what_has_died_and_sets_up_what_is_down(folder):
 
 def test_status_tells_what_runs(folder):
     tool("status", "--rootless", folder, code=1)
-    up(folder)
+    exports, _ = up(folder)
     pids = daemons(folder)
     told = tool("status", "--rootless", folder).stdout
+    assert told.endswith(exports)
     for name, pid in pids.items():
         assert re.search(rf"^{name} +running, pid {pid}$", told, re.MULTILINE)
     assert re.search(r"^debug\* +up +infinite +4 +idle +n\[1-4\]$", told, re.MULTILINE)

@@ -147,7 +147,8 @@ class Tool(ABC):
         say(f"{program} {was}: {shape} ({time.monotonic() - began:.1f} s)")
         say(f"folder: {cluster.folder.path}")
         if exports := cluster.exports():
-            say("Commands find it by this variable:")
+            how = "without" if exports[0].startswith("unset ") else "by"
+            say(f"Commands find it {how} {'this variable' if len(exports) == 1 else 'these variables'}:")
             print("\n".join(exports), flush=True)
         say(f"Stop it with: {self._typed(options, 'down')}")
         return 0

@@ -54,7 +54,7 @@ class Settings:
         settings: dict[str, str] = {}
         for word in words:
             key, sign, value = word.partition("=")
-            if not sign or not re.fullmatch(self.form, key) or "\n" in value:
+            if not sign or not re.fullmatch(self.form, key) or "\n" in value or value.endswith("\\"):
                 raise Trouble(f"{word!r} is no setting: {self.wrong}")
             if key.lower() in self.ours:
                 raise Trouble(f"{key} is {self.ours_are}")

@@ -18,6 +18,8 @@ from onemachine.processes import reached
 from onemachine.settings import Shape
 from onemachine.trouble import Trouble
 
+GRACE = 3  # seconds that jobs have to end when the pool goes down
+
 
 class Cluster(cluster.Cluster):
     """The pool of a folder."""
@@ -100,7 +102,7 @@ class Cluster(cluster.Cluster):
     def _cancel_jobs(self) -> None:
         if self.daemons().all["schedd"].process():
             self.ask("condor_rm", "-all", check=False)
-            reached(lambda: not self.ask("condor_q", "-af", "ClusterId", check=False).strip(), 5, pause=0.1)
+            reached(lambda: not self.ask("condor_q", "-af", "ClusterId", check=False).strip(), GRACE, pause=0.1)
 
     def _kill_leftovers(self) -> bool:
         return kill_leftovers(self.folder.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ VALUES = {
     "UPDATE_INTERVAL": "5",  # 300: of what a startd tells the collector
     "NEGOTIATOR_UPDATE_INTERVAL": "5",  # 300
     "COLLECTOR_UPDATE_INTERVAL": "5",  # 900
-    "CLASSAD_LIFETIME": "20",  # 900: a daemon that says nothing is forgotten
+    "CLASSAD_LIFETIME": "15",  # 900: a node that says nothing is forgotten within two of these
     "POLLING_INTERVAL": "2",  # 5
     "PERIODIC_EXPR_INTERVAL": "2",  # 60: periodic_remove and the like are looked at
     "MAX_PERIODIC_EXPR_INTERVAL": "10",
@@ -64,8 +65,8 @@ VALUES = {
     "DAGMAN_USE_STRICT": "0",  # or logs below /tmp are an error
 }
 
-# A job that takes more memory than it has asked for is held. With control groups, which only root's pools have, that
-# comes at once; here within ten seconds.
+# A job that takes more memory than it has asked for is held, a few seconds later. Pools of root have control groups, by
+# which that comes at once.
 POLICY = "use POLICY : HOLD_IF_MEMORY_EXCEEDED\n"
 
 
@@ -89,8 +90,12 @@ def check_folder(folder: Path) -> None:
 
 def condor_config(place: Place, shape: Shape) -> str:
     """The text of condor_config."""
-    values = {**_owned(place, shape), **VALUES, **dict(shape.settings)}
-    return HEAD + "".join(f"{key} = {value}\n" for key, value in values.items()) + POLICY
+    parts = _lines(_owned(place, shape)), _lines(VALUES), POLICY, _lines(dict(shape.settings))  # the last one holds
+    return HEAD + "\n".join(parts)
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{key} = {value}\n" for key, value in values.items())
 
 
 def _owned(place: Place, shape: Shape) -> dict[str, str]:

@@ -53,7 +53,8 @@ class Daemons(cluster.Daemons):
         return True
 
     def stop(self, number: int, keep: Sequence[str] = ()) -> None:
-        """Nodes first, all at once."""
+        """Nodes first, all at once. Those that are to end by SIGTERM do not wait for jobs that do not listen."""
+        number = signal.SIGQUIT if number == signal.SIGTERM else number
         for name in self.nodes:
             if process := self.all[name].process():
                 process.send(number)
