@@ -335,7 +335,7 @@ def test_a_killed_worker_is_told_with_its_signal(make):
 def test_a_process_that_exits_without_a_word_is_told(make, code):
     with pytest.raises(JobDied) as caught:
         impatient(make()).submit(os._exit, code).result(PATIENCE)
-    assert caught.value.exitcode == (code or 1)
+    assert caught.value.exitcode == code
 
 
 def test_a_death_tells_the_end_of_the_log(make):

@@ -12,7 +12,8 @@ exit code. If that says that there is an outcome, a shared file system may be sl
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from weft.errors import ClosedError
@@ -64,6 +65,7 @@ class Book:
         self.most_queued: int | None = None
         self.groups: dict[int, Group] = {}  #: Those of which an outcome, or a cancel, is awaited.
         self._fresh = Intake(clock)
+        self._blocks = 0  # that are under way, see `together`
         first = pace.poll or 1.0
         self._full = Backoff(clock, first)  # it takes no more: no submissions
         self._away = Backoff(clock, first)  # nobody answers: no commands
@@ -230,9 +232,23 @@ class Book:
         self._settle(group, index)
         return alone
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is cancelled in this block is cancelled there when it ends: with one command, not with several."""
+        with self.lock:
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._blocks -= 1
+                self.lock.notify_all()
+
     def cancels(self) -> dict[str, Collection[int] | None]:
         """What is to be cancelled there."""
         wanted: dict[str, Collection[int] | None] = {}
+        if self._blocks:
+            return wanted
         for group in self.groups.values():
             if group.to_cancel and group.job is not None:
                 whole = len(group.to_cancel) == len(group.places)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -201,8 +201,7 @@ class ClusterExecutor(Executor):
         if cancel_futures:
             if threading.current_thread() not in core.threads:  # a callback: the look would wait for itself
                 core.book.look_now(PATIENCE)
-            for task in core.book.all_open(waiting=True):
-                task.cancel()
+            core.cancel(core.book.all_open(waiting=True))
         if wait:
             try:
                 core.join()
@@ -257,9 +256,7 @@ def _results(tasks: list[ClusterFuture[T]], deadline: float | None, keep: Cluste
         while tasks:  # hold nothing that has been handed out
             yield tasks.pop().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
     finally:
-        for task in tasks:
-            task.cancel()
-        del keep  # until here, so that an executor that nobody holds goes on
+        keep._core.cancel(tasks)  # an executor that nobody holds goes on until here
 
 
 class _Core:
@@ -339,8 +336,13 @@ class _Core:
         if self.on_exit == "leave":
             self.book.leave()
             return
-        for task in self.book.all_open():
-            task.cancel()
+        self.cancel(self.book.all_open())
+
+    def cancel(self, tasks: Iterable[ClusterFuture[Any]]) -> None:
+        """Cancel these."""
+        with self.book.together():
+            for task in tasks:
+                task.cancel()
 
     def forget(self) -> None:
         """In the child of a fork, where the threads are not."""
