@@ -19,7 +19,7 @@ ESTIMATES = 8
 POINTS = 100_000
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--backend", default=None, help="local (default), threads, serial, slurm or dry")
+parser.add_argument("--backend", default=None, help="local (default), threads, serial, slurm, condor or dry")
 parser.add_argument("--folder", type=Path, default=Path("pi"))
 options = parser.parse_args()
 folder: Path = options.folder

@@ -12,7 +12,9 @@ __all__ = ["command"]
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True}, short_help="run a script with jobs")
-@click.option("--backend", "-b", metavar="NAME", help="where jobs run: local (default), threads, serial, slurm, dry.")
+@click.option(
+    "--backend", "-b", metavar="NAME", help="where jobs run: local (default), threads, serial, slurm, condor, dry."
+)
 @click.option("--dry", is_flag=True, help="run nothing, and print what would be run.")
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)

@@ -35,8 +35,8 @@ __all__ = [
     "open_backend",
 ]
 
-NAMES = ("local", "threads", "serial", "slurm", "dry")
-BATCH = ("slurm",)  # of these, those that are batch systems
+NAMES = ("local", "threads", "serial", "slurm", "condor", "dry")
+BATCH = ("slurm", "condor")  # of these, those that are batch systems
 DEFAULT = "WEFT_BACKEND"  # the environment variable with the backend of scripts that name none
 DRY = "dry:"  # there, before the backend that would run what is not to be run
 

@@ -41,9 +41,9 @@ def schedule(
     Args:
         jobs: what is asked for.
         backend: where jobs run that do not say so themselves: ``"local"`` (worker processes on this machine),
-            ``"threads"``, ``"serial"``, ``"slurm"``, ``"dry"`` (nothing runs, the plan is printed), an executor, a
-            batch system such as a `weft.executors.FakeCluster`, or an object with the methods of `weft.jobs.Backend`.
-            Default: ``"local"``, or what the environment's WEFT_BACKEND says.
+            ``"threads"``, ``"serial"``, ``"slurm"``, ``"condor"``, ``"dry"`` (nothing runs, the plan is printed), an
+            executor, a batch system such as a `weft.executors.FakeCluster`, or an object with the methods of
+            `weft.jobs.Backend`. Default: ``"local"``, or what the environment's WEFT_BACKEND says.
         name: of the run, for people; and runs of one script with different names do not stand in each other's way.
         wait: return when the run is over (default); else at once, and the interpreter waits for the run at exit. On a
             batch system, which runs the jobs alone, the default is to return at once, and nobody waits.

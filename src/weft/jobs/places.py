@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from weft.jobs.node import Job
     from weft.resources import Resources
 
-__all__ = ["Foreign", "Local", "Serial", "Threads", "foreign", "local", "refused", "serial", "slurm", "threads"]
+__all__ = [
+    *("Foreign", "Local", "Serial", "Threads"),
+    *("condor", "foreign", "local", "refused", "serial", "slurm", "threads"),
+]
 
 LOGGER = logging.getLogger("weft")
 
@@ -80,6 +83,14 @@ def slurm(**options: Any) -> Cluster:
     from weft.jobs.cluster.systems import made_system
 
     return Cluster(made_system("slurm"), options)
+
+
+def condor(**options: Any) -> Cluster:
+    """Jobs of HTCondor; see `weft.CondorExecutor` for the options, which are for jobs that do not say so themselves."""
+    from weft.jobs.cluster.place import Cluster
+    from weft.jobs.cluster.systems import made_system
+
+    return Cluster(made_system("condor"), options)
 
 
 def cluster(system: BatchSystem, options: Mapping[str, Any]) -> Cluster:

@@ -40,6 +40,7 @@ class CondorSystem:
 
     name = "condor"
     passes = PASSES
+    orders = False
 
     def __init__(self, *, transfer: bool = False, clock: Clock | None = None, timeout: float = TIMEOUT) -> None:
         self.clock = clock or Clock()

@@ -37,6 +37,7 @@ class SlurmSystem:
     name = "slurm"
     passes = PASSES
     shares_files = True
+    orders = True
 
     def __init__(self, *, clock: Clock | None = None, timeout: float = TIMEOUT) -> None:
         self.clock = clock or Clock()

@@ -123,6 +123,8 @@ class BatchSystem(Protocol):
     passes: tuple[str, ...]
     #: Whether its jobs see the files of this machine; otherwise what they need and leave is carried, see `Sheet.home`.
     shares_files: bool
+    #: Whether it can be told what a submission waits for, see `Order.after`.
+    orders: bool
 
     def check(self, sheet: Sheet) -> None:
         """Before anything has started: raise ChoiceError or ArgumentError for options that it does not take."""

@@ -136,8 +136,9 @@ def _why_unsayable(
     lives = {job: earlier.lives(job) for job in plan.order}
     fate = _unknown if survey is None else survey.standing.fate
     try:
-        for _ in laid_out(plan, records, register, size, system, lives, fate):
-            pass
+        for record, sub in laid_out(plan, records, register, size, system, lives, fate):
+            if sub.after and not system.orders:
+                return f"what {record.name} waits for"
     except Unsayable as said:
         return str(said)
     return None

@@ -24,6 +24,10 @@ def made_system(name: str) -> BatchSystem:
         from weft.executors.cluster.slurm import SlurmSystem
 
         return SlurmSystem()
+    if name == "condor":
+        from weft.executors.cluster.condor import CondorSystem
+
+        return CondorSystem()
     raise ChoiceError(f"there is no batch system {name!r} here")
 
 

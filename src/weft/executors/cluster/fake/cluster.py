@@ -81,6 +81,7 @@ class FakeCluster(Faults):
     name = "fake"
     passes = PASSES
     shares_files = True
+    orders = True
 
     def __init__(
         self,
