@@ -81,7 +81,7 @@ def seen():
         (
             lambda never: schedule(never, backend="thread"),
             ChoiceError,
-            "one of 'local', 'threads', 'serial', 'slurm', 'dry'",
+            "one of 'local', 'threads', 'serial', 'slurm', 'condor', 'dry'",
         ),
         (lambda never: schedule(never, backend="thread"), ChoiceError, "did you mean 'threads'"),
         (lambda never: schedule(never, backend=3), ArgumentError, "an executor, or an object with the methods of"),

@@ -28,8 +28,17 @@ if TYPE_CHECKING:
     from weft.resources import Resources
 
 __all__ = [
-    *("Foreign", "Local", "Serial", "Threads"),
-    *("condor", "foreign", "local", "refused", "serial", "slurm", "threads"),
+    "Foreign",
+    "Local",
+    "Serial",
+    "Threads",
+    "condor",
+    "foreign",
+    "local",
+    "refused",
+    "serial",
+    "slurm",
+    "threads",
 ]
 
 LOGGER = logging.getLogger("weft")
