@@ -203,7 +203,7 @@ def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path, words):
 
 def test_a_job_runs_on_while_the_schedd_is_away(condor, tmp_path):
     gate = Gate(tmp_path / "gate")
-    job = condor.submit(f"echo >{gate.folder}/arrivals; sleep 1000", log=tmp_path / "log")
+    job = condor.submit(f"echo >{gate.folder}/arrivals; exec sleep 1000", log=tmp_path / "log")
     gate.arrived(1)
     pids = condor.pids(job)
     tool("stop", "schedd", "--kill", "--rootless", condor.folder)
@@ -217,7 +217,7 @@ def test_a_job_runs_on_while_the_schedd_is_away(condor, tmp_path):
 
 def test_a_job_of_a_node_that_dies_goes_on_as_a_ghost(condor, tmp_path):
     gate = Gate(tmp_path / "gate")
-    job = condor.submit(f"echo >{gate.folder}/arrivals; sleep 1000", log=tmp_path / "log", job_lease_duration=1200)
+    job = condor.submit(f"echo >{gate.folder}/arrivals; exec sleep 1000", log=tmp_path / "log", job_lease_duration=1200)
     gate.arrived(1)
     pids = condor.pids(job)
     condor.kill_node(condor.node_of(job))
