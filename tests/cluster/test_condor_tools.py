@@ -154,12 +154,14 @@ def test_a_setting_of_one_node_is_that_nodes(folder):
 
 def test_up_starts_what_has_died(folder):
     up(folder)
+    pool = Condor(folder)
     tool("stop", "n1", "--kill", "--rootless", folder)
     tool("stop", "schedd", "--rootless", folder)
     tool("status", "--rootless", folder, code=1)
     _, said = up(folder)
     assert "started: schedd n1" in said
     tool("status", "--rootless", folder)
+    assert pool.comes_to(pool.submit("true", requirements='regexp("n1", Name)'), "COMPLETED")
 
 
 def test_status_tells_what_runs_and_how_to_use_it(folder):
@@ -201,7 +203,7 @@ def test_what_jobs_leave_behind_ends_with_the_pool(folder, tmp_path, words):
 
 def test_a_job_runs_on_while_the_schedd_is_away(condor, tmp_path):
     gate = Gate(tmp_path / "gate")
-    job = condor.submit(f"echo >{gate.folder}/arrivals; sleep 1000", log=tmp_path / "log")
+    job = condor.submit(f"echo >{gate.folder}/arrivals; exec sleep 1000", log=tmp_path / "log")
     gate.arrived(1)
     pids = condor.pids(job)
     tool("stop", "schedd", "--kill", "--rootless", condor.folder)
@@ -215,7 +217,7 @@ def test_a_job_runs_on_while_the_schedd_is_away(condor, tmp_path):
 
 def test_a_job_of_a_node_that_dies_goes_on_as_a_ghost(condor, tmp_path):
     gate = Gate(tmp_path / "gate")
-    job = condor.submit(f"echo >{gate.folder}/arrivals; sleep 1000", log=tmp_path / "log", job_lease_duration=1200)
+    job = condor.submit(f"echo >{gate.folder}/arrivals; exec sleep 1000", log=tmp_path / "log", job_lease_duration=1200)
     gate.arrived(1)
     pids = condor.pids(job)
     condor.kill_node(condor.node_of(job))
@@ -313,10 +315,10 @@ def test_a_pool_whose_folder_is_removed_can_still_be_taken_down(folder, tmp_path
     gate = Gate(tmp_path / "gate")
     up(folder)
     pool = Condor(folder)
-    job = pool.submit(f"echo >{gate.folder}/arrivals; sleep 1000")
+    job = pool.submit(f"echo >{gate.folder}/arrivals; exec sleep 1000")
     gate.arrived(1)
     pids = [*daemons(folder).values(), *pool.pids(job)]
-    assert len(pids) == 7  # five daemons, a shell, sleep
+    assert len(pids) == 6  # five daemons, sleep
     shutil.rmtree(folder)
     tool("down", "--wipe", "--rootless", folder)
     assert all(ended(pid) for pid in pids)

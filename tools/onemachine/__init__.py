@@ -1,4 +1,5 @@
-"""Batch systems on one machine, for tests and for trying them out. ``tools/slurm`` is made of this.
+"""Batch systems on one machine, for tests and for trying out: what ``tools/slurm`` and ``tools/condor`` are made of.
 
-Standard library only, Linux only. From the ground up: trouble; processes, network, packages; keeper; slurm.
+Standard library only, Linux only. From the ground up: trouble; processes, network, packages, folder, settings; keeper;
+cluster; commandline; slurm, condor.
 """

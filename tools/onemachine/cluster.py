@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,10 @@ class Cluster(ABC):
         """Lines of shell for those who want to use it."""
 
     @abstractmethod
+    def _invocation(self, command: Sequence[str]) -> tuple[Sequence[str], Mapping[str, str]]:
+        """How one of its commands is called, and with which environment."""
+
+    @abstractmethod
     def _had_port(self) -> int:
         """The first of the ports that its files speak of."""
 
@@ -98,6 +103,18 @@ class Cluster(ABC):
         return ()
 
     # What is common to all.
+
+    def ask(self, *command: str, check: bool = True) -> str:
+        """What one of its commands prints."""
+        words, environ = self._invocation(command)
+        typed = " ".join(command)
+        try:
+            ended = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60, cwd="/")
+        except subprocess.TimeoutExpired:
+            raise Trouble(f"{typed} does not end; see the logs in {self.folder / 'log'}") from None
+        if check and ended.returncode:
+            raise Trouble(f"{typed} has failed: {ended.stderr.strip() or ended.returncode}")
+        return ended.stdout
 
     def start(self, names: Sequence[str]) -> None:
         """Start these daemons."""

@@ -116,7 +116,7 @@ class Tool(ABC):
             help="down --wipe when this process ends, even by kill -9",
         )
 
-        self._verb(verbs, "status", self._status, "what runs; exit code 0 if all of it does")
+        self._verb(verbs, "status", self._status, "what runs, and how to use it; exit code 0 if all of it runs")
         down = self._verb(verbs, "down", self._down, "cancel all jobs and stop everything")
         down.add_argument("--wipe", action="store_true", help="at once, and remove all that is left of it")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from onemachine import cluster
@@ -28,27 +27,6 @@ class Cluster(cluster.Cluster):
 
     def __init__(self, path: Path | None, say: Callable[[str], None]):
         super().__init__(Folder(path), say)
-
-    def ask(self, *command: str, check: bool = True) -> str:
-        """What one of HTCondor's commands prints."""
-        words = " ".join(command)
-        programs = self._programs()
-        run = [*identity.words(), str(programs.folder / "commands" / command[0]), *command[1:]]
-        try:
-            ended = subprocess.run(
-                run,
-                env=environ(self.folder, programs),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-                cwd="/",
-            )
-        except subprocess.TimeoutExpired:
-            raise Trouble(f"{words} does not end; see the logs in {self.folder / 'log'}") from None
-        if check and ended.returncode:
-            raise Trouble(f"{words} has failed: {ended.stderr.strip() or ended.returncode}")
-        return ended.stdout
 
     def daemons(self) -> Daemons:
         return Daemons(self.folder, self._programs())
@@ -81,6 +59,11 @@ class Cluster(cluster.Cluster):
             raise Trouble("HTCondor's programs are not here any more; bring them with: tools/condor install")
         return found
 
+    def _invocation(self, command: Sequence[str]) -> tuple[Sequence[str], Mapping[str, str]]:
+        programs = self._programs()
+        file = programs.folder / "commands" / command[0]
+        return [*identity.words(), str(file), *command[1:]], environ(self.folder, programs)
+
     def _had_port(self) -> int:
         return conf.port(self.folder.conf.read_text())
 
@@ -94,10 +77,11 @@ class Cluster(cluster.Cluster):
         return bool(started)
 
     def _all_good(self, daemons: Daemons) -> bool:
-        """Whether the collector knows all nodes, and the schedd."""
+        """Whether the collector knows those that run now, and not only those that did."""
         daemons.check()
-        known = self.ask("condor_status", "-any", "-af", "MyType", "Machine", "Name", check=False)
-        return known.count("Machine ") >= len(daemons.nodes) and "Scheduler " in known and "Negotiator " in known
+        known = self.ask("condor_status", "-any", "-af", "MyType", "MyAddress", check=False)
+        kinds = {"schedd": "Scheduler", "negotiator": "Negotiator", **dict.fromkeys(daemons.nodes, "Machine")}
+        return all(f"{kind} {daemons.address(name)}?" in known for name, kind in kinds.items())
 
     def _cancel_jobs(self) -> None:
         if self.daemons().all["schedd"].process():

@@ -26,7 +26,7 @@ Each may be said twice: the second time changes nothing. All take --rootless DIR
 What a pool needs in the environment is all that goes to standard output, so:
 
   eval "$(tools/condor up --rootless /tmp/mine)"
-  condor_run 'hostname; sleep 5' &
+  condor_submit executable=/bin/sleep arguments=5 -queue 3
   condor_q
 """
 EXAMPLES = """\

@@ -118,7 +118,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "SPOOL": "$(LOCAL_DIR)/spool",
         "EXECUTE": "$(LOCAL_DIR)/execute",
         **{f"{name.upper()}_LOG": f"$(LOG)/{name}.log" for name in CENTRAL},
-        "SCHEDD_ADDRESS_FILE": "$(RUN)/schedd.address",
+        **{f"{name.upper()}_ADDRESS_FILE": f"$(RUN)/{name}.address" for name in CENTRAL},
         # Loopback only. No names are asked for, since there may be nobody to ask.
         "CONDOR_HOST": ADDRESS,
         "COLLECTOR_HOST": f"{ADDRESS}:{place.port}",
@@ -141,7 +141,7 @@ def _owned(place: Place, shape: Shape) -> dict[str, str]:
         "SEC_DEFAULT_INTEGRITY": "OPTIONAL",
         **{f"ALLOW_{what}": me for what in ("READ", "WRITE", "DAEMON", "NEGOTIATOR", "ADMINISTRATOR")},
         **{f"ALLOW_ADVERTISE_{what}": me for what in ("MASTER", "SCHEDD", "STARTD")},
-        "ALLOW_CLIENT": "*",  # that is, any server: nobody who is not trusted can listen at its ports
+        "ALLOW_CLIENT": "*",  # that is, any server: it is the client alone who shows who he is
         # As many CPUs as we say, whatever the machine has, for jobs of any size.
         "NUM_CPUS": str(shape.cpus),
         "MEMORY": str(shape.memory),

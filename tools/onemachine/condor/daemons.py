@@ -33,6 +33,13 @@ class Daemons(cluster.Daemons):
     def log(self, name: str) -> Path:
         return self._folder / "log" / (f"startd.{name}.log" if name in self.nodes else f"{name}.log")
 
+    def address(self, name: str) -> str:
+        """Where it listens, such as ``<127.0.0.1:15920``; empty: it has not said so yet."""
+        try:
+            return self._address_file(name).read_text().partition("?")[0]
+        except FileNotFoundError:
+            return ""
+
     def start(self, name: str) -> bool:
         """Start one, and wait for collector and schedd to take connections.
 
@@ -41,15 +48,14 @@ class Daemons(cluster.Daemons):
         daemon = self.all[name]
         if daemon.process():
             return False
-        address = self._folder / "run" / f"{name}.address"
-        address.unlink(missing_ok=True)
+        self._address_file(name).unlink(missing_ok=True)
         if name in self.nodes:
             (self._folder / "execute" / name).mkdir(exist_ok=True)
         daemon.start()
         if name == "collector":
             daemon.ready(lambda: any(self._port == port for _, port, _ in network.listeners()))
         if name == "schedd":
-            daemon.ready(address.exists)
+            daemon.ready(lambda: self.address(name))
         return True
 
     def stop(self, number: int, keep: Sequence[str] = ()) -> None:
@@ -70,6 +76,9 @@ class Daemons(cluster.Daemons):
         # still tell of jobs. What the jobs themselves have started goes on.
         for helper in helpers:
             helper.end(signal.SIGKILL)
+
+    def _address_file(self, name: str) -> Path:
+        return self._folder / "run" / f"{name}.address"
 
     def _daemon(self, name: str) -> Daemon:
         own = {"CONDOR_PRIVATE_INHERIT": conf.family(self._folder.secret(), self._programs.version)}

@@ -6,7 +6,6 @@ import os
 import pwd
 import shlex
 import socket
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,19 +29,6 @@ class Cluster(cluster.Cluster):
 
     def __init__(self, path: Path | None, say: Callable[[str], None]):
         super().__init__(Folder(path), say)
-
-    def ask(self, *command: str, check: bool = True) -> str:
-        """What one of Slurm's commands prints."""
-        words = " ".join(command)
-        try:
-            ended = subprocess.run(
-                command, env=environ(self.folder), capture_output=True, text=True, check=False, timeout=60, cwd="/"
-            )
-        except subprocess.TimeoutExpired:
-            raise Trouble(f"{words} does not end; see the logs in {self.folder / 'log'}") from None
-        if check and ended.returncode:
-            raise Trouble(f"{words} has failed: {ended.stderr.strip() or ended.returncode}")
-        return ended.stdout
 
     def daemons(self) -> Daemons:
         return Daemons(self.folder)
@@ -72,6 +58,9 @@ class Cluster(cluster.Cluster):
             raise Trouble("a cluster for everybody on this machine is for root to start;\n" + beside)
         if SYSTEM_CONF.exists() and not self.folder.is_ours(SYSTEM_CONF):
             raise Trouble(f"{SYSTEM_CONF} is not from here: this machine has a Slurm already. Use that one,\n" + beside)
+
+    def _invocation(self, command: Sequence[str]) -> tuple[Sequence[str], Mapping[str, str]]:
+        return command, environ(self.folder)
 
     def _had_port(self) -> int:
         return int(conf.value(self.folder.conf.read_text(), "SlurmctldPort"))
