@@ -1,0 +1,277 @@
+"""What a manager consists of, underneath its verbs: what is known, who may change it, and the engine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weft.engine.complain import complain
+from weft.errors import ArgumentError, ChoiceError, ClosedError
+from weft.procs.declare import read_proc, read_proto
+from weft.procs.desk import Desk
+from weft.procs.draft import Draft
+from weft.procs.lines import Lines
+from weft.procs.names import check_text, near
+from weft.procs.options import FIXED, Options, changed
+from weft.procs.plan import Plan
+from weft.procs.proc import Proc, Proto
+from weft.procs.registry import Registry
+from weft.procs.running import Happened, Running
+from weft.procs.signals import Guard, Signals
+from weft.procs.waiting import Waiter
+
+__all__ = ["Core", "flat"]
+
+Item = Proc | Proto
+
+
+class Core:
+    """The state of one manager."""
+
+    def __init__(self) -> None:
+        # For all that is known of procs; held for a moment, and never while somebody else's code runs.
+        self.signals = Signals(self._stop_for)
+        self.lock = Guard(self.signals)
+        # Of whoever defines or starts something: one at a time, since what follows from it is decided as a whole.
+        # Functions of the user's are called meanwhile, and may define and start things in turn.
+        self._planning = threading.RLock()
+        self.registry = Registry()
+        self.options = Options()
+        self.params: dict[str, Any] = {}
+        self.running: Running | None = None
+        self._folder: Path | None = None
+        self._lines = Lines(self)
+        self._observers: tuple[Callable[[Happened], object], ...] = (self._lines,)
+        self._desk = Desk(self)
+        self._pid = os.getpid()
+
+    def define_proc(self, name: Any, function: Any, options: Mapping[str, Any]) -> Proc:
+        with self.plans():
+            declaration = read_proc(name, function, self.options.name_param_separator, options)
+            proc = Proc(declaration.pattern.text, declaration, dict(declaration.args))
+            self._define(proc, [proc] if declaration.now or proc.name in self._missing() else [])
+            return proc
+
+    def define_proto(self, name: Any, function: Any, options: Mapping[str, Any]) -> Proto:
+        with self.plans():
+            declaration = read_proto(name, function, self.options.name_param_separator, options)
+            proto = Proto(declaration)
+            self._define(proto, [])
+            return proto
+
+    def _define(self, item: Proc | Proto, start: list[Proc]) -> None:
+        registry = self.registry
+        registry.refuse_known(item.name, item._declaration.where)
+        with self.lock:
+            registry.add(item)
+        try:
+            draft = Draft(registry, self.params)
+            if isinstance(item, Proto):
+                start = [
+                    proc for name in self._missing() if _matches(item, name) for proc in draft.make(name, {}, "start")
+                ]
+            if isinstance(item, Proto) and item._declaration.now:
+                start += draft.make(item.name, {}, item._declaration.where)
+            if start:
+                self.start(draft, start, now=True)
+        except BaseException:
+            with self.lock:
+                registry.remove(item)
+            raise
+
+    def _missing(self) -> list[str]:
+        with self.lock:
+            return [] if self.running is None else self.running.missing
+
+    @contextmanager
+    def plans(self) -> Iterator[Draft]:
+        """Nobody else defines or starts anything meanwhile; what is to be made is put into the draft."""
+        self.check_here()
+        with self.signals.held(), self._planning:
+            yield Draft(self.registry, self.params)
+
+    def check_here(self) -> None:
+        if self._pid != os.getpid():
+            raise ClosedError(
+                "this ProcManager belongs to the process that started this proc; use the context that the proc's "
+                "function gets: context.run(...), context.wait(...)"
+            )
+
+    def create(self, name: str, params: Mapping[str, Any], proc_name: str | None = None) -> list[str]:
+        """Make procs."""
+        with self.plans() as draft:
+            procs = draft.make(name, params, "create", proc_name)
+            self.commit(draft, None)
+            return [proc.name for proc in procs]
+
+    def run(self, name: str, params: Mapping[str, Any]) -> list[str]:
+        """Make procs and start them."""
+        with self.plans() as draft:
+            procs = draft.make(name, params, "run")
+            self.start(draft, procs)
+            return [proc.name for proc in procs]
+
+    def start_names(self, names: Iterable[str]) -> None:
+        """Start procs."""
+        with self.plans() as draft:
+            self.start(draft, [proc for name in names for proc in draft.make(name, {}, "start")])
+
+    def start(self, draft: Draft, procs: Iterable[Proc], *, now: bool = False) -> None:
+        plan = Plan(self.registry, draft, allow_missing=self.options.allow_missing_deps or now)
+        plan.make(procs, self._missing())
+        if plan.order or plan.late:
+            running = self._engine()
+            for proc in plan.order:
+                running.check(proc)
+            self.signals.install()
+        self.commit(draft, plan)
+
+    def commit(self, draft: Draft, plan: Plan | None) -> None:
+        with self.lock:
+            if plan is not None and self.running is not None:
+                self.running.want(plan)
+            for proc in draft.new.values():
+                self.registry.add(proc, declared=False)
+            if plan is not None and self.running is not None:
+                for proc in plan.order:
+                    self.running.define(proc)
+        if plan is not None and self.running is not None:
+            self.running.look()
+
+    def _engine(self) -> Running:
+        with self.lock:
+            if self.running is None:
+                self.running = Running(
+                    self.lock, self.options, self.params, self._desk.answer, self._happened, self.folder()
+                )
+                self.running.failures = sum(proc._error is not None for proc in self.registry.procs.values())
+            return self.running
+
+    def known(self, name: Any, where: str) -> Proc:
+        check_text(name, where)
+        with self.lock:
+            proc = self.registry.procs.get(name)
+            if proc is None:
+                known = list(self.registry.procs)
+                raise ChoiceError(f"{where}: there is no proc {name!r}{near(name, known)}")
+            return proc
+
+    def wait(self, procs: list[Proc] | None) -> None:
+        """For somebody who is no proc."""
+        running = self.running
+        if running is None:
+            return
+        waiter = Waiter(procs)
+        with self.lock:
+            if not running.open if procs is None else not waiter.left:
+                self._settled(running)
+                return
+            running.waiters.add(waiter)
+        try:
+            with self.signals.during():
+                running.look()
+                waiter.wait()
+        finally:
+            with self.lock:
+                running.waiters.remove(waiter)
+        self._settled(running)
+
+    def _settled(self, running: Running) -> None:
+        if not running.open:
+            self.signals.restore()
+
+    def _happened(self, happened: Happened) -> None:
+        for observer in self._observers:
+            try:
+                observer(happened)
+            except Exception:  # noqa: BLE001 - observers cannot break a run
+                complain("observer %r raised; it is not called any more", observer)
+                self._observers = tuple(other for other in self._observers if other is not observer)
+
+    def _stop_for(self) -> list[Proc]:
+        """A signal ends the run: stop all, and return when it is gone; what ran."""
+        running = self.running
+        if running is None or not running.open:
+            return []
+        ran = running.stop()
+        running.settle()
+        running.close(at_once=True)
+        self.running = None
+        return ran
+
+    # Options and the like -------------------------------------------------------------------------------------
+
+    def folder(self) -> Path:
+        """Of the logs."""
+        with self.lock:
+            if self.options.log_directory is not None:
+                self.options.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return self.options.log_directory
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="weft-logs-"))
+            return self._folder
+
+    def observe(self, observer: Callable[[Happened], object]) -> Callable[[], None]:
+        """Tell `observer` what happens; returns a function that ends this."""
+        if not callable(observer):
+            raise ArgumentError(f"observe takes a function of one argument, got {observer!r:.60}")
+        self._observers = (*self._observers, observer)
+
+        def end() -> None:
+            self._observers = tuple(other for other in self._observers if other is not observer)
+
+        return end
+
+    def change(self, words: Mapping[str, Any]) -> None:
+        """Take other options."""
+        with self._planning:
+            with self.lock:
+                new = changed(self.options, words)
+                moved = [word for word in FIXED if getattr(new, word) != getattr(self.options, word)]
+                running = self.running
+                if moved and running is not None:
+                    if running.open:
+                        raise ClosedError(
+                            f"set_options: {moved[0]} cannot change while procs run; call wait_for_all() first"
+                        )
+                    self.running = None
+                self.options = new
+            if moved and running is not None:
+                running.close()
+
+    def clear(self) -> None:
+        """Stop what runs, and forget all procs and protos."""
+        with self._planning:
+            with self.lock:
+                running, self.running = self.running, None
+                self.registry = Registry()
+            if running is not None:
+                busy = bool(running.open)
+                running.stop()
+                running.settle()
+                running.close(at_once=busy)
+        self.signals.restore()
+
+
+def flat(names: Iterable[Any], where: str) -> list[str]:
+    """Names, and names in lists, in order. Raises ArgumentError."""
+    found: list[str] = []
+    for name in names:
+        if isinstance(name, (list, tuple)):
+            found += flat(name, where)
+        elif isinstance(name, str):
+            found.append(name)
+        elif isinstance(name, Proc):
+            found.append(name.name)
+        else:
+            raise ArgumentError(f"{where} takes names of procs and lists of names, got {name!r:.60}")
+    return found
+
+
+def _matches(proto: Proto, name: str) -> bool:
+    return any(pattern.match(name) is not None for pattern in proto._patterns)

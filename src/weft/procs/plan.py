@@ -1,0 +1,211 @@
+"""What follows from starting some procs: which others, in which order. Nothing is changed here; `Running` does that.
+
+All functions of the user's that say something about names are called here, by whoever starts something; nobody else
+plans meanwhile, and no lock that anything which runs could need is held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from weft.engine.graph import topological_order
+from weft.engine.states import IDLE, WANTED
+from weft.errors import ArgumentError, ChoiceError
+from weft.payload import call_name
+from weft.procs.casts import text_of
+from weft.procs.conditions import Special
+from weft.procs.declare import Rdep
+from weft.procs.draft import Draft
+from weft.procs.names import placeholders
+from weft.procs.proc import Proc, Proto
+from weft.procs.registry import Declarer, Registry, UnknownNameError
+
+__all__ = ["Plan", "refuse_late"]
+
+
+class Plan:
+    """The procs that become wanted, each with what it comes after.
+
+    Args:
+        registry: what there is.
+        draft: takes what has to be made on the way.
+        allow_missing: wait for dependencies that are not defined yet.
+    """
+
+    def __init__(self, registry: Registry, draft: Draft, *, allow_missing: bool) -> None:
+        self._registry = registry
+        self._draft = draft
+        self._allow_missing = allow_missing
+        self._todo: deque[Proc] = deque()
+        self.wanted: dict[str, Proc] = {}
+        self.deps: dict[str, dict[str, Proc | None]] = {}
+        self.specials: dict[str, set[Special]] = {}
+        #: Procs that are wanted already, and are now to come after others as well.
+        self.late: dict[Proc, dict[str, Proc]] = {}
+        self.order: list[Proc] = []
+
+    def make(self, procs: Iterable[Proc], missing: Iterable[str] = ()) -> None:
+        """Find out what follows from starting these.
+
+        Args:
+            procs: to be started.
+            missing: names that others wait for.
+
+        Raises CycleError, ArgumentError and ChoiceError.
+        """
+        for proc in procs:
+            self._want(proc)
+        while self._todo:
+            self._follow(self._todo.popleft())
+        self._check_waves()
+        self._sort(bool(self.late) or not self.wanted.keys().isdisjoint(missing))
+
+    def _want(self, proc: Proc) -> None:
+        if proc._state is IDLE and proc.name not in self.wanted:
+            self.wanted[proc.name] = proc
+            self.deps.setdefault(proc.name, {})
+            self._todo.append(proc)
+
+    def _is_wanted(self, proc: Proc) -> bool:
+        return proc.name in self.wanted or proc._state is not IDLE
+
+    def _follow(self, proc: Proc) -> None:
+        """What comes before a proc, and what it has to come before."""
+        deps, specials = self.deps[proc.name], set[Special]()
+        for dep in proc._declaration.deps:
+            for item in self._asked(proc, dep):
+                if isinstance(item, Special):
+                    specials.add(item)
+                else:
+                    self._depend(proc, item, deps)
+        self.specials[proc.name] = specials
+        for declarer in self._registry.declarers(proc):
+            before = self._declarer(declarer, proc)
+            if before is not None:
+                self._want(before)
+                deps[before.name] = before
+        for rdep in proc._declaration.rdeps:
+            self._precede(proc, rdep)
+
+    # Dependencies ---------------------------------------------------------------------------------------------
+
+    def _asked(self, proc: Proc, dep: Any) -> list[str | Special]:
+        if isinstance(dep, (str, Special)) or not callable(dep):
+            return [dep]
+        where = f"{proc._declaration.where}: the function {call_name(dep)} in deps"
+        found = self._draft.ask(dep, proc.name, proc.args, where)
+        items = found if isinstance(found, (list, tuple)) else [found]
+        for item in items:
+            if not isinstance(item, (str, Special)):
+                raise ArgumentError(f"{where} must return a name or a list of names, got {found!r:.60}")
+        return list(items)
+
+    def _depend(self, proc: Proc, name: str, deps: dict[str, Proc | None]) -> None:
+        where = f"{proc._declaration.where}: its dependency"
+        given = {param: _said(proc, param) for param in placeholders(name) if param in proc.args}
+        try:
+            found = self._draft.make(name, given, where)
+        except UnknownNameError as unknown:
+            if not self._allow_missing:
+                raise UnknownNameError(f"{unknown}; or set_options(allow_missing_deps=True)") from None
+            for param, value in given.items():
+                name = name.replace(f"[{param}]", text_of(value))
+            deps.setdefault(name, None)
+            return
+        for dep in found:
+            self._want(dep)
+            deps[dep.name] = dep
+
+    # Who comes before whom by its own word -------------------------------------------------------------------
+
+    def _declarer(self, declarer: Declarer, target: Proc) -> Proc | None:
+        """The proc that runs before `target`; None where it does so only when it is scheduled, and it is not."""
+        source, rdep, texts = declarer
+        if isinstance(source, Proc):
+            proc: Proc | None = source
+        else:
+            name = _name_for(source, rdep, texts)
+            proc = self._draft.get(name)
+            if proc is None and not rdep.pulls_target:
+                (proc,) = self._draft.make(name, {}, f"{source._declaration.where}, before {target.name!r}")
+        if proc is None or (rdep.pulls_target and not self._is_wanted(proc)):
+            return None
+        return proc
+
+    def _precede(self, proc: Proc, rdep: Rdep) -> None:
+        """A proc that is scheduled puts itself before its targets."""
+        pattern = rdep.pattern
+        if not all(param in proc.args for param in pattern.params):
+            for target in list(self._registry.procs.values()):
+                if target._state is WANTED and pattern.match(target.name) is not None:
+                    self._put_before(proc, target)
+            return
+        name = pattern.fill({param: text_of(_said(proc, param)) for param in pattern.params})
+        target_or_none = self._draft.get(name)
+        if target_or_none is None and rdep.pulls_target:
+            (target_or_none,) = self._draft.make(name, {}, f"{proc._declaration.where}: WhenScheduled")
+        if target_or_none is None:
+            return
+        if rdep.pulls_target:
+            self._want(target_or_none)
+        self._put_before(proc, target_or_none)
+
+    def _put_before(self, proc: Proc, target: Proc) -> None:
+        if target.name in self.wanted:
+            self.deps[target.name][proc.name] = proc
+            return
+        refuse_late(proc.name, target)
+        if target._state is WANTED and proc.name not in target._deps:
+            self.late.setdefault(target, {})[proc.name] = proc
+
+    # Checks ---------------------------------------------------------------------------------------------------
+
+    def _check_waves(self) -> None:
+        pairs: list[tuple[Proc, dict[str, Any]]] = [(proc, self.deps[name]) for name, proc in self.wanted.items()]
+        for proc, deps in [*pairs, *self.late.items()]:
+            wave = proc._declaration.wave
+            for dep in deps.values():
+                if dep is not None and dep._declaration.wave > wave and not dep._state.is_end:
+                    raise ChoiceError(
+                        f"{proc.name!r} of wave {wave} cannot wait for {dep.name!r} of wave {dep._declaration.wave}, "
+                        f"which starts when all of wave {wave} have ended; give it wave={dep._declaration.wave}"
+                    )
+
+    def _sort(self, everything: bool) -> None:
+        """Put what is wanted in order; `everything`: what has been wanted may now come after what is new."""
+        graph: dict[str, list[str]] = {
+            name: [dep for dep in self.deps[name] if dep in self.wanted] for name in self.wanted
+        }
+        if everything:
+            graph = {name: list(self.deps[name]) for name in self.wanted}
+            for proc in self._registry.procs.values():
+                if proc._state is WANTED:
+                    graph[proc.name] = [*proc._deps, *self.late.get(proc, ())]
+        self.order = [self.wanted[name] for name in topological_order(graph) if name in self.wanted]
+        # Those of a higher wave must find the others wanted. No dependency is of a higher wave than what needs it.
+        self.order.sort(key=lambda proc: proc._declaration.wave)
+
+
+def refuse_late(name: str, target: Proc) -> None:
+    """Raise ChoiceError where `target` has started, and so nothing can run before it any more."""
+    if target._launched or target._state.is_end:
+        state = target._state.name if target._state is not WANTED else "RUNNING"
+        raise ChoiceError(
+            f"{name!r} is to run before {target.name!r}, which is already {state}: {name!r} is scheduled too late; "
+            "start it first, or both in one start(...)"
+        )
+
+
+def _said(proc: Proc, param: str) -> Any:
+    """What stands for a parameter in names: the text that the user wrote, where there is one."""
+    return proc._texts.get(param, proc.args[param])
+
+
+def _name_for(proto: Proto, rdep: Rdep, texts: dict[str, str]) -> str:
+    """The name of the proc of `proto` that comes before a target."""
+    declaration = proto._declaration
+    pattern = declaration.implied(rdep) or declaration.pattern
+    known = {**{name: text_of(value) for name, value in declaration.args.items()}, **texts}
+    return pattern.fill({param: known[param] for param in pattern.params})
