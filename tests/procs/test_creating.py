@@ -123,7 +123,7 @@ def test_values_are_cast_by_annotation(manager):
     (name,) = manager.create("step::03::on::dev", where="a/b")
     assert name == "step::03::on::dev"  # as it was written
     assert manager.get_procs()[name].args == {"n": 3, "fast": True, "env": Env.DEV, "where": Path("a/b")}
-    with pytest.raises(ChoiceError, match="the parameter 'n' of 'step::.*' must be int, got 'x'"):
+    with pytest.raises(ChoiceError, match=r"the parameter 'n' of 'step::.*' must be int, got 'x'"):
         manager.create("step::x::on::dev")
 
 

@@ -105,7 +105,7 @@ def test_a_missing_dependency_is_refused_where_it_is_not_allowed(manager, define
     manager.set_options(allow_missing_deps=False)
     define("build")
     define("a", deps=["biuld"])
-    with pytest.raises(ChoiceError, match="no proc 'biuld'.*did you mean 'build'"):
+    with pytest.raises(ChoiceError, match=r"no proc 'biuld'.*did you mean 'build'"):
         manager.start("a")
     assert states(manager) == {"build": "IDLE", "a": "IDLE"}
 
@@ -209,7 +209,7 @@ def test_a_cycle_through_rdeps_is_shown(manager, define):
 def test_a_cycle_through_what_was_missing_is_refused_at_its_definition(manager, define):
     define("hold")
     define("a", deps=["b"], now=True)
-    with pytest.raises(CycleError, match="a <- b <- a|b <- a <- b"):
+    with pytest.raises(CycleError, match=r"a <- b <- a|b <- a <- b"):
         define("b", deps=["a"])
     assert "b" not in manager.get_procs()
     define("b")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from weft.engine.complain import complain
+from weft.engine.exit import before_the_rest
 from weft.errors import ArgumentError, ChoiceError, ClosedError
 from weft.procs.declare import read_proc, read_proto
 from weft.procs.desk import Desk
@@ -49,6 +51,7 @@ class Core:
         self._observers: tuple[Callable[[Happened], object], ...] = (self._lines,)
         self._desk = Desk(self)
         self._pid = os.getpid()
+        _cores.add(self)
 
     def define_proc(self, name: Any, function: Any, options: Mapping[str, Any]) -> Proc:
         with self.plans():
@@ -183,6 +186,7 @@ class Core:
 
     def _settled(self, running: Running) -> None:
         if not running.open:
+            self._lines.summary()
             self.signals.restore()
 
     def _happened(self, happened: Happened) -> None:
@@ -256,6 +260,20 @@ class Core:
                 running.settle()
                 running.close(at_once=busy)
         self.signals.restore()
+
+
+_cores: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    """The script is over: what it has started still runs, and what is missing by now will not come."""
+    for core in list(_cores):
+        if core._pid == os.getpid() and core.running is not None:
+            core.signals.restore()
+            core.running.leave_alone()
+
+
+before_the_rest(_at_exit)
 
 
 def flat(names: Iterable[Any], where: str) -> list[str]:

@@ -419,6 +419,12 @@ class Running:
                 proc._task.cancel()
         return ran
 
+    def leave_alone(self) -> None:
+        """Nobody but procs will define or start anything any more."""
+        with self._lock:
+            self.waiters.add(Waiter(None))
+        self.look()
+
     def settle(self) -> None:
         """Return when all has ended."""
         waiter = Waiter(None)
