@@ -89,7 +89,7 @@ class Core:
 
     def _missing(self) -> list[str]:
         with self.lock:
-            return [] if self.running is None else self.running.missing
+            return [] if self.running is None else self.running.loose.missing
 
     @contextmanager
     def plans(self) -> Iterator[Draft]:
@@ -142,9 +142,9 @@ class Core:
                 self.registry.add(proc, declared=False)
             if plan is not None and self.running is not None:
                 for proc in plan.order:
-                    self.running.define(proc)
+                    self.running.loose.define(proc)
         if plan is not None and self.running is not None:
-            self.running.look()
+            self.running.loose.look()
 
     def _engine(self) -> Running:
         with self.lock:
@@ -177,7 +177,7 @@ class Core:
             running.waiters.add(waiter)
         try:
             with self.signals.during():
-                running.look()
+                running.loose.look()
                 waiter.wait()
         finally:
             with self.lock:

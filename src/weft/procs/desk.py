@@ -58,11 +58,11 @@ class Desk:
             if not waiter.left:
                 return
             running.pause(proc, waiter.left)
-            waiter.refused = running.way_round(proc)
+            waiter.refused = running.loose.way_round(proc)
             if not waiter.refused:
                 running.waiters.add(waiter)
         if not waiter.refused:
-            running.look()
+            running.loose.look()
             waiter.wait()
         with self._core.lock:
             running.waiters.remove(waiter)
