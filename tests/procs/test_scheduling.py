@@ -529,3 +529,35 @@ def test_waiting_for_one_that_is_after_all_does_not_hold_it_up(manager, define, 
     manager.Proc("main", lambda context: context.wait("last"))
     assert go(manager, "main", "other")
     assert ran == ["other", "last"]
+
+
+def test_what_is_created_while_others_wait_for_it_runs(manager, define, pattern, ran):
+    pattern("t::[n]")
+    define("a", deps=["made"], now=True)
+    assert manager.create("t::1", "made") == ["made"]
+    assert manager.wait_for_all()
+    assert ran == ["made", "a"]
+
+
+def test_a_filled_dependency_may_be_a_proc_of_its_own(manager, define, ran):
+    define("load::prod")
+    manager.Proto("build::[env]", lambda context: ran.append("build"), deps=["load::[env]"])
+    assert go(manager, "build::prod")
+    assert ran == ["load::prod", "build"]
+
+
+def test_many_that_are_defined_backwards_run(manager, ran):
+    for n in range(400, 0, -1):
+        manager.Proc(f"p{n}", lambda context: ran.append(context.proc_name), deps=[f"p{n - 1}"], now=True)
+    manager.Proc("p0", lambda: None)
+    assert manager.wait_for_all()
+    assert ran == [f"p{n}" for n in range(1, 401)]
+
+
+def test_a_folder_for_logs_that_cannot_be_made_is_told(manager, define, tmp_path):
+    (tmp_path / "file").write_text("")
+    manager.set_options(log_directory=tmp_path / "file" / "logs")
+    define("a")
+    with pytest.raises(OSError, match="cannot make the folder for logs, .*logs"):
+        manager.start("a")
+    assert states(manager) == {"a": "IDLE"}

@@ -53,15 +53,19 @@ def arguments_for(
     for parameter in parameters_of(function, where):
         if parameter.kind is Parameter.VAR_KEYWORD:
             kwargs |= left
-        elif parameter.kind is Parameter.VAR_POSITIONAL:
             continue
-        elif parameter.name in left:
-            _give(parameter, left.pop(parameter.name), args, kwargs)
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            continue
+        if parameter.name in left:
+            value = left.pop(parameter.name)
         elif context_left and _takes_context(parameter):
             context_left = False
-            _give(parameter, context, args, kwargs)
-        elif parameter.default is Parameter.empty:
+            value = context
+        elif parameter.default is not Parameter.empty:
+            continue
+        else:
             raise ArgumentError(f"{where}: {call_name(function)} takes {parameter.name!r}, of which there is no value")
+        _give(parameter, value, args, kwargs)
     return args, kwargs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ class Call:
             with _written_to(self._log):
                 return self._run()
         if self._for_good:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the handler of the manager has come along with the fork
             _point_streams(self._log)
             return self._run()
         with _pointed_streams(self._log):

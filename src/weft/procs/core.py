@@ -6,14 +6,14 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from weft.engine.complain import complain
 from weft.engine.exit import before_the_rest
-from weft.errors import ArgumentError, ChoiceError, ClosedError
+from weft.errors import ArgumentError, ChoiceError, ClosedError, StorageError
 from weft.procs.declare import read_proc, read_proto
 from weft.procs.desk import Desk
 from weft.procs.draft import Draft
@@ -76,7 +76,10 @@ class Core:
             draft = Draft(registry, self.params)
             if isinstance(item, Proto):
                 start = [
-                    proc for name in self._missing() if _matches(item, name) for proc in draft.make(name, {}, "start")
+                    proc
+                    for name in list(self._missing())
+                    if _matches(item, name)
+                    for proc in draft.make(name, {}, "start")
                 ]
             if isinstance(item, Proto) and item._declaration.now:
                 start += draft.make(item.name, {}, item._declaration.where)
@@ -87,9 +90,9 @@ class Core:
                 registry.remove(item)
             raise
 
-    def _missing(self) -> list[str]:
+    def _missing(self) -> Collection[str]:
         with self.lock:
-            return [] if self.running is None else self.running.loose.missing
+            return () if self.running is None else self.running.loose.missing
 
     @contextmanager
     def plans(self) -> Iterator[Draft]:
@@ -109,7 +112,10 @@ class Core:
         """Make procs."""
         with self.plans() as draft:
             procs = draft.make(name, params, "create", proc_name)
-            self.commit(draft, None)
+            if awaited := [proc for proc in draft.new.values() if proc.name in self._missing()]:
+                self.start(draft, awaited, now=True)
+            else:
+                self.commit(draft, None)
             return [proc.name for proc in procs]
 
     def run(self, name: str, params: Mapping[str, Any]) -> list[str]:
@@ -126,7 +132,8 @@ class Core:
 
     def start(self, draft: Draft, procs: Iterable[Proc], *, now: bool = False) -> None:
         plan = Plan(self.registry, draft, allow_missing=self.options.allow_missing_deps or now)
-        plan.make(procs, self._missing())
+        missing = self._missing()
+        plan.make([*procs, *(proc for proc in draft.new.values() if proc.name in missing)], missing)
         if plan.order or plan.late:
             running = self._engine()
             for proc in plan.order:
@@ -135,7 +142,11 @@ class Core:
         self.commit(draft, plan)
 
     def commit(self, draft: Draft, plan: Plan | None) -> None:
+        """Take over what has been planned. Raises ChoiceError, and nothing has happened."""
         with self.lock:
+            for name in draft.new:
+                # By a function of the user's that was asked on the way.
+                self.registry.refuse_known(name, "start")
             if plan is not None and self.running is not None:
                 self.running.want(plan)
             for proc in draft.new.values():
@@ -156,13 +167,14 @@ class Core:
             return self.running
 
     def known(self, name: Any, where: str) -> Proc:
+        """The proc of a name. Raises ArgumentError and ChoiceError."""
         check_text(name, where)
         with self.lock:
             proc = self.registry.procs.get(name)
-            if proc is None:
-                known = list(self.registry.procs)
-                raise ChoiceError(f"{where}: there is no proc {name!r}{near(name, known)}")
-            return proc
+            names = [] if proc is not None else list(self.registry.procs)
+        if proc is None:
+            raise ChoiceError(f"{where}: there is no proc {name!r}{near(name, names)}")
+        return proc
 
     def wait(self, procs: list[Proc] | None) -> None:
         """For somebody who is no proc."""
@@ -197,11 +209,11 @@ class Core:
                 complain("observer %r raised; it is not called any more", observer)
                 self._observers = tuple(other for other in self._observers if other is not observer)
 
-    def _stop_for(self) -> list[Proc]:
-        """A signal ends the run: stop all, and return when it is gone; what ran."""
+    def _stop_for(self) -> list[Proc] | None:
+        """A signal ends the run: stop all, and return when it is gone; what ran. None: nothing was under way."""
         running = self.running
         if running is None or not running.open:
-            return []
+            return None
         ran = running.stop()
         running.settle()
         running.close(at_once=True)
@@ -213,12 +225,15 @@ class Core:
     def folder(self) -> Path:
         """Of the logs."""
         with self.lock:
-            if self.options.log_directory is not None:
-                self.options.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return self.options.log_directory
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="weft-logs-"))
-            return self._folder
+            given = self.options.log_directory
+            try:
+                if given is not None:
+                    given.mkdir(mode=0o700, parents=True, exist_ok=True)
+                elif self._folder is None:
+                    self._folder = Path(tempfile.mkdtemp(prefix="weft-logs-"))
+            except OSError as error:
+                raise StorageError(f"cannot make the folder for logs, {given}: {error.strerror}") from error
+            return given or self._folder  # type: ignore[return-value]
 
     def observe(self, observer: Callable[[Happened], object]) -> Callable[[], None]:
         """Tell `observer` what happens; returns a function that ends this."""

@@ -15,7 +15,7 @@ from weft.procs.names import Pattern, check_text, near, placeholders
 from weft.procs.proc import Proc, Proto
 from weft.procs.registry import Registry
 
-__all__ = ["Draft", "NameContext"]
+__all__ = ["Draft", "NameContext", "filled"]
 
 
 class NameContext(NamedTuple):
@@ -54,11 +54,25 @@ class Draft:
 
         Raises UnknownNameError, ArgumentError and ChoiceError.
         """
+        found = self.find(name, given, where, proc_name)
+        if not found:
+            raise self._registry.unknown(filled(name, given), where)
+        return found
+
+    def find(self, name: str, given: Mapping[str, Any], where: str, proc_name: str | None = None) -> list[Proc]:
+        """The same; none where there is no such proc, and nothing that makes it. Raises ArgumentError, ChoiceError."""
         check_text(name, where)
-        if (known := self.get(name)) is not None:
+        known = self.get(name)
+        if known is None and name not in self._registry.protos:
+            known = self.get(filled(name, given))
+            given = {param: value for param, value in given.items() if f"[{param}]" not in name} if known else given
+        if known is not None:
             _check_same(known, given, where)
             return [known]
-        proto, pattern, texts, left = self._matched(name, given, where)
+        matched = self._matched(name, given, where)
+        if matched is None:
+            return []
+        proto, pattern, texts, left = matched
         declaration = proto._declaration
         extra = self._extra(declaration, name, left, where)
         # One parameter after the other, since the choices of one may depend on the values of those before it.
@@ -89,7 +103,7 @@ class Draft:
 
     def _matched(
         self, name: str, given: Mapping[str, Any], where: str
-    ) -> tuple[Proto, Pattern, dict[str, str], dict[str, Any]]:
+    ) -> tuple[Proto, Pattern, dict[str, str], dict[str, Any]] | None:
         """The proto, its pattern, the texts of its parameters, and what of `given` is for others."""
         left = dict(given)
         if name in self._registry.protos and (params := placeholders(name)):
@@ -104,8 +118,10 @@ class Draft:
             if param not in given:
                 raise ChoiceError(f"{where}: [{param}] of {name!r} has no value; write {param}=...")
             left.pop(param, None)
-        filled = re.sub(r"\[([^\[\]]*)\]", lambda match: text_of(given[match[1]]), name)
-        proto, pattern, texts = self._registry.proto_for(filled, where)
+        found = self._registry.proto_for(filled(name, given), where)
+        if found is None:
+            return None
+        proto, pattern, texts = found
         for param, text in texts.items():
             if param in left and text_of(left.pop(param)) != text:
                 raise ChoiceError(f"{where}: {param}={given[param]!r}, but the name {name!r} says {text!r}")
@@ -150,6 +166,13 @@ class Draft:
                 kind = declaration.kinds.get(param, str)
                 extra[param] = cast(value, kind, f"the parameter {param!r} of {declaration.pattern.text!r}")
         return extra
+
+
+def filled(name: str, given: Mapping[str, Any]) -> str:
+    """A name with values in place of its placeholders, as far as there are any."""
+    if "[" not in name:
+        return name
+    return re.sub(r"\[([^\[\]]*)\]", lambda match: text_of(given[match[1]]) if match[1] in given else match[0], name)
 
 
 def _made(declaration: Declaration, pattern: Pattern, texts: dict[str, str], args: dict[str, Any], where: str) -> Proc:

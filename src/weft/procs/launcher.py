@@ -76,10 +76,12 @@ class Launcher:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StorageError(f"cannot write the log {path}: {error.strerror}") from error
-        deps = [dep for dep in proc._deps.values() if dep is not None]
+        with self._lock:
+            deps = [dep for dep in proc._deps.values() if dep is not None]
+            params = dict(self._params)
         facts = Facts(
             proc.name,
-            dict(self._params),
+            params,
             dict(proc.args),
             {dep.name: dep._output for dep in deps},
             [dep.name for dep in deps if dep._changed],

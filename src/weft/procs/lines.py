@@ -24,7 +24,6 @@ ICONS: dict[State, tuple[str, str]] = {
     UNREACHABLE: ("🚫", "!"),
     SKIPPED: ("⊘", "-"),
     UP_TO_DATE: ("↷", "="),
-    CANCELLED: ("■", "#"),
 }
 COLOURS = {SUCCEEDED: "32", FAILED: "31", UNREACHABLE: "31", SKIPPED: "33", UP_TO_DATE: "36"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -43,7 +42,7 @@ class Lines:
         state, proc = happened.state, happened.proc
         if state.is_end:
             self._counts[state] += 1
-        if not options.report:
+        if not options.report or state is CANCELLED:  # whoever has cancelled all knows, or has told it
             return
         out = sys.stdout
         text = f"{icon(state, out)} {_LINE_CONTROL.sub(_escaped, proc.name)}"

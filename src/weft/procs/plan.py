@@ -7,8 +7,8 @@ plans meanwhile, and no lock that anything which runs could need is held.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Container, Iterable
+from typing import Any, TypeGuard
 
 from weft.engine.graph import topological_order
 from weft.engine.states import IDLE, WANTED
@@ -17,7 +17,7 @@ from weft.payload import call_name
 from weft.procs.casts import text_of
 from weft.procs.conditions import Special
 from weft.procs.declare import Rdep
-from weft.procs.draft import Draft
+from weft.procs.draft import Draft, filled
 from weft.procs.names import placeholders
 from weft.procs.proc import Proc, Proto
 from weft.procs.registry import Declarer, Registry, UnknownNameError
@@ -46,7 +46,7 @@ class Plan:
         self.late: dict[Proc, dict[str, Proc]] = {}
         self.order: list[Proc] = []
 
-    def make(self, procs: Iterable[Proc], missing: Iterable[str] = ()) -> None:
+    def make(self, procs: Iterable[Proc], missing: Container[str] = ()) -> None:
         """Find out what follows from starting these.
 
         Args:
@@ -60,7 +60,7 @@ class Plan:
         while self._todo:
             self._follow(self._todo.popleft())
         self._check_waves()
-        self._sort(bool(self.late) or not self.wanted.keys().isdisjoint(missing))
+        self._sort(bool(self.late) or any(name in missing for name in self.wanted))
 
     def _want(self, proc: Proc) -> None:
         if proc._state is IDLE and proc.name not in self.wanted:
@@ -105,15 +105,13 @@ class Plan:
     def _depend(self, proc: Proc, name: str, deps: dict[str, Proc | None]) -> None:
         where = f"{proc._declaration.where}: its dependency"
         given = {param: _said(proc, param) for param in placeholders(name) if param in proc.args}
-        try:
-            found = self._draft.make(name, given, where)
-        except UnknownNameError as unknown:
+        found = self._draft.find(name, given, where)
+        if not found:
+            name = filled(name, given)
             if not self._allow_missing:
-                raise UnknownNameError(f"{unknown}; or set_options(allow_missing_deps=True)") from None
-            for param, value in given.items():
-                name = name.replace(f"[{param}]", text_of(value))
+                unknown = self._registry.unknown(name, where)
+                raise UnknownNameError(f"{unknown}; or set_options(allow_missing_deps=True)")
             deps.setdefault(name, None)
-            return
         for dep in found:
             self._want(dep)
             deps[dep.name] = dep
@@ -173,19 +171,33 @@ class Plan:
                         f"which starts when all of wave {wave} have ended; give it wave={dep._declaration.wave}"
                     )
 
-    def _sort(self, everything: bool) -> None:
-        """Put what is wanted in order; `everything`: what has been wanted may now come after what is new."""
+    def _sort(self, further: bool) -> None:
+        """Put what is wanted in order; `further`: what has been wanted before may now come after what is new."""
         graph: dict[str, list[str]] = {
             name: [dep for dep in self.deps[name] if dep in self.wanted] for name in self.wanted
         }
-        if everything:
-            graph = {name: list(self.deps[name]) for name in self.wanted}
-            for proc in self._registry.procs.values():
-                if proc._state is WANTED:
-                    graph[proc.name] = [*proc._deps, *self.late.get(proc, ())]
+        if further:
+            graph = self._reached()
         self.order = [self.wanted[name] for name in topological_order(graph) if name in self.wanted]
         # Those of a higher wave must find the others wanted. No dependency is of a higher wave than what needs it.
         self.order.sort(key=lambda proc: proc._declaration.wave)
+
+    def _reached(self) -> dict[str, list[str]]:
+        """What is new, and all that has been wanted and that it comes after, or that comes after it."""
+        graph: dict[str, list[str]] = {name: list(self.deps[name]) for name in self.wanted}
+        todo = [dep for name in self.wanted for dep in self.deps[name].values() if _is_open(dep)]
+        todo += self.late
+        while todo:
+            proc = todo.pop()
+            if proc.name not in graph:
+                before = {**proc._deps, **self.late.get(proc, {})}
+                graph[proc.name] = list(before)
+                todo += filter(_is_open, before.values())
+        return graph
+
+
+def _is_open(proc: Proc | None) -> TypeGuard[Proc]:
+    return proc is not None and proc._state is WANTED
 
 
 def refuse_late(name: str, target: Proc) -> None:

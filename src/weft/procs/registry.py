@@ -77,8 +77,8 @@ class Registry:
             if texts is not None:
                 yield Declarer(source, rdep, texts)
 
-    def proto_for(self, name: str, where: str) -> Candidate:
-        """The proto that makes a proc of this name. Raises UnknownNameError for none, ChoiceError for several."""
+    def proto_for(self, name: str, where: str) -> Candidate | None:
+        """The proto that makes a proc of this name, None where there is none. Raises ChoiceError for several."""
         found: list[Candidate] = []
         for proto in self.protos.values():
             for pattern in proto._patterns:
@@ -86,15 +86,17 @@ class Registry:
                 if texts is not None:
                     found.append((proto, pattern, texts))
                     break
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            known = [*self.procs, *self.protos]
-            raise UnknownNameError(
-                f"{where}: there is no proc {name!r}, and no proto makes it{near(name, known)}{_listed(known)}"
-            )
+        if len(found) <= 1:
+            return found[0] if found else None
         names = ", ".join(repr(proto.name) for proto, _, _ in found)
         raise ChoiceError(f"{where}: {name!r} is matched by {len(found)} protos: {names}; give them names that differ")
+
+    def unknown(self, name: str, where: str) -> UnknownNameError:
+        """The error for a name that nothing makes. It takes a while, with thousands of names to compare."""
+        known = [*self.procs, *self.protos]
+        return UnknownNameError(
+            f"{where}: there is no proc {name!r}, and no proto makes it{near(name, known)}{_listed(known)}"
+        )
 
 
 SHOWN = 12

@@ -127,7 +127,7 @@ class Running:
         before: list[Future[Any]] = []
         for name, dep in proc._deps.items():
             if dep is None:
-                before.append(self.loose.end_of(name))
+                before.append(self.loose.end_of(name, proc))
             elif dep._task is not None and dep._state is not SUCCEEDED:
                 before.append(dep._task)
         if proc._after_all:

@@ -39,10 +39,10 @@ class Signals:
     """The handlers of one manager: there while its procs run, and only where they can be, in the main thread.
 
     Args:
-        stop: stops everything and returns what ran; nothing where nothing is under way.
+        stop: stops everything and returns what ran; None where nothing was under way.
     """
 
-    def __init__(self, stop: Callable[[], list[Proc]]) -> None:
+    def __init__(self, stop: Callable[[], list[Proc] | None]) -> None:
         self._stop = stop
         self._before: dict[int, Any] = {}
         self._holds = 0  # the main thread is in the midst of something that must not be cut short
@@ -111,12 +111,12 @@ class Signals:
             before = self._before.get(number)
             ran = self._stop()
             self.restore()
-            for proc in ran:
+            for proc in ran or ():
                 print(f"stopped {proc.name}", file=sys.stderr)
         finally:
             self._ending = False
         if number == signal.SIGINT and (hasattr(sys, "ps1") or sys.flags.interactive):
             raise KeyboardInterrupt  # whoever types at a prompt goes on
-        if not ran and callable(before):  # nothing was under way: it is not for us
+        if ran is None and callable(before):  # nothing was under way: it is not for us
             before(number, None)
         raise SystemExit(128 + number)
