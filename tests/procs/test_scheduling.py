@@ -558,6 +558,6 @@ def test_a_folder_for_logs_that_cannot_be_made_is_told(manager, define, tmp_path
     (tmp_path / "file").write_text("")
     manager.set_options(log_directory=tmp_path / "file" / "logs")
     define("a")
-    with pytest.raises(OSError, match="cannot make the folder for logs, .*logs"):
+    with pytest.raises(OSError, match=r"cannot make the folder for logs, .*logs"):
         manager.start("a")
     assert states(manager) == {"a": "IDLE"}

@@ -75,12 +75,8 @@ class Core:
         try:
             draft = Draft(registry, self.params)
             if isinstance(item, Proto):
-                start = [
-                    proc
-                    for name in list(self._missing())
-                    if _matches(item, name)
-                    for proc in draft.make(name, {}, "start")
-                ]
+                names = [name for name in self._missing() if _matches(item, name)]
+                start = [proc for name in names for proc in draft.make(name, {}, "start")]
             if isinstance(item, Proto) and item._declaration.now:
                 start += draft.make(item.name, {}, item._declaration.where)
             if start:
