@@ -344,6 +344,36 @@ def test_cpus_that_procs_declare_are_shared(forking):
     assert proc.output == str(usable_cpus())
 
 
+def test_cpus_are_given_back_by_who_waits(forking):
+    from weft.executors.terms import usable_cpus
+
+    everything = {"cpus": usable_cpus()}
+    forking.Proc("inner", lambda: 1, resources=everything)
+    forking.Proc("outer", lambda context: context.wait("inner") or context.results, resources=everything)
+    forking.start("outer")
+    assert forking.wait_for_all()
+    assert forking.results()["outer"] == {"inner": 1}
+
+
+def test_what_a_proc_knows_of_its_manager_is_no_trap(forking):
+    assert run(forking, lambda: (list(forking.get_procs()), forking.results())).output == (["p"], {})
+
+
+def test_hundreds_ask_at_a_time(forking):
+    forking.set_options(parallel=30)
+
+    def step(context, n: int):
+        context.wait(*context.run("one"))
+        return context.results["one"] + n
+
+    forking.Proc("one", lambda: 1)
+    forking.Proto("t::[n]", step)
+    for n in range(40):
+        forking.run(f"t::{n}")
+    assert forking.wait_for_all()
+    assert [forking.results()[f"t::{n}"] for n in range(40)] == [n + 1 for n in range(40)]
+
+
 # Other executors --------------------------------------------------------------------------------------------
 
 

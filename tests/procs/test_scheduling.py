@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from weft.errors import ArgumentError, ChoiceError, ClosedError, CycleError, ProcessError, UserError
+from weft.errors import ArgumentError, ChoiceError, ClosedError, CycleError, DeadlockError, ProcessError, UserError
 from weft.procs import AFTER_ALL, NO_FAILURES, ProcState, WhenScheduled, WhenTargetScheduled
 
 
@@ -561,3 +561,39 @@ def test_a_folder_for_logs_that_cannot_be_made_is_told(manager, define, tmp_path
     with pytest.raises(OSError, match=r"cannot make the folder for logs, .*logs"):
         manager.start("a")
     assert states(manager) == {"a": "IDLE"}
+
+
+def test_a_function_in_deps_that_waits_for_procs_is_refused(manager, define):
+    define("x", now=True)
+
+    def impatient(context):
+        manager.wait("x")
+        return "x"
+
+    define("a", deps=[impatient])
+    with pytest.raises(DeadlockError, match="cannot wait for procs"):
+        manager.start("a")
+    assert manager.wait_for_all()
+
+
+def test_a_function_in_deps_may_define_and_start_procs(manager, define, ran):
+    def generous(context):
+        define("made")
+        manager.start("made")
+        return "made"
+
+    define("a", deps=[generous])
+    assert go(manager, "a")
+    assert ran == ["made", "a"]
+
+
+def test_one_that_puts_itself_before_what_waits_already_comes_first(manager, define, ran):
+    gate = threading.Event()
+    manager.Proc("hold", lambda context: gate.wait() and None)
+    define("target", deps=["hold"])
+    manager.start("target")
+    define("early", rdeps=["target"], now=True)
+    define("last", deps=["target"], now=True)
+    gate.set()
+    assert manager.wait_for_all()
+    assert ran == ["early", "target", "last"]

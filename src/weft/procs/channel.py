@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection
 from typing import Any
 
 from weft.engine.complain import complain
@@ -51,7 +53,7 @@ class Far:
         with self._lock:  # threads of the proc take turns
             try:
                 if self._connection is None:
-                    self._connection = Client(self._address, "AF_UNIX")
+                    self._connection = _connect(self._address)
                 self._connection.send_bytes(pack((proc_name, verb, words)))
                 is_value, data = unpack(self._connection.recv_bytes())
             except (OSError, EOFError) as error:
@@ -77,27 +79,29 @@ class Channel:
         self._answer = answer
         self._folder = tempfile.mkdtemp(prefix="weft-procs-")  # for this user alone, and so is the socket in it
         self.address = os.path.join(self._folder, "socket")
-        self._listener = Listener(self.address, "AF_UNIX", backlog=128)
-        self._pid = os.getpid()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.address)
+        self._listener.listen(128)
         self._closed = False
+        self._removed = weakref.finalize(self, _remove, self._folder, os.getpid())
         threading.Thread(target=self._listen, name="weft-procs-channel", daemon=True).start()
 
     def close(self) -> None:
         """Take no more connections."""
-        if self._closed or self._pid != os.getpid():
+        if self._closed:
             return
         self._closed = True
         try:
-            Client(self.address, "AF_UNIX").close()  # so that the thread wakes up
+            _connect(self.address).close()  # so that the thread wakes up
         except OSError:
             pass
         self._listener.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._removed()
 
     def _listen(self) -> None:
         while not self._closed:
             try:
-                connection = self._listener.accept()
+                connection = Connection(self._listener.accept()[0].detach())
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(connection,), name="weft-procs-asked", daemon=True).start()
@@ -125,3 +129,15 @@ class Channel:
             except BaseException:  # noqa: BLE001
                 complain("cannot answer a proc")
                 return b""
+
+
+def _connect(address: str) -> Connection[Any, Any]:
+    # Without multiprocessing's Client and Listener, which see to the file of the socket in their own way at exit.
+    with socket.socket(socket.AF_UNIX) as connecting:
+        connecting.connect(address)
+        return Connection(connecting.detach())
+
+
+def _remove(folder: str, pid: int) -> None:
+    if pid == os.getpid():  # and not in a fork of the manager's process
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from weft.engine.complain import complain
 from weft.engine.exit import before_the_rest
-from weft.errors import ArgumentError, ChoiceError, ClosedError, StorageError
+from weft.errors import ArgumentError, ChoiceError, ClosedError, DeadlockError, StorageError
 from weft.procs.declare import read_proc, read_proto
 from weft.procs.desk import Desk
 from weft.procs.draft import Draft
@@ -42,6 +42,7 @@ class Core:
         # Of whoever defines or starts something: one at a time, since what follows from it is decided as a whole.
         # Functions of the user's are called meanwhile, and may define and start things in turn.
         self._planning = threading.RLock()
+        self._planner = 0  # the thread that does so
         self.registry = Registry()
         self.options = Options()
         self.params: dict[str, Any] = {}
@@ -94,8 +95,12 @@ class Core:
     def plans(self) -> Iterator[Draft]:
         """Nobody else defines or starts anything meanwhile; what is to be made is put into the draft."""
         self.check_here()
-        with self.signals.held(), self._planning:
-            yield Draft(self.registry, self.params)
+        with self._planning:
+            before, self._planner = self._planner, threading.get_ident()
+            try:
+                yield Draft(self.registry, self.params)
+            finally:
+                self._planner = before
 
     def check_here(self) -> None:
         if self._pid != os.getpid():
@@ -173,7 +178,12 @@ class Core:
         return proc
 
     def wait(self, procs: list[Proc] | None) -> None:
-        """For somebody who is no proc."""
+        """For somebody who is no proc. Raises DeadlockError from where nothing else could start meanwhile."""
+        if self._planner == threading.get_ident():
+            raise DeadlockError(
+                "wait: a function that is asked for dependencies or choices cannot wait for procs; what it waits for "
+                "could start nothing meanwhile"
+            )
         running = self.running
         if running is None:
             return
@@ -184,9 +194,9 @@ class Core:
                 return
             running.waiters.add(waiter)
         try:
-            with self.signals.during():
-                running.loose.look()
-                waiter.wait()
+            self.signals.install()
+            running.loose.look()
+            waiter.wait()
         finally:
             with self.lock:
                 running.waiters.remove(waiter)
@@ -284,7 +294,15 @@ def _at_exit() -> None:
             core.running.leave_alone()
 
 
+def _in_child() -> None:
+    """After a fork: another thread may have held these, and is not here."""
+    for core in list(_cores):
+        core.lock = Guard(core.signals)
+        core._planning = threading.RLock()
+
+
 before_the_rest(_at_exit)
+os.register_at_fork(after_in_child=_in_child)
 
 
 def flat(names: Iterable[Any], where: str) -> list[str]:

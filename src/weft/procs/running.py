@@ -21,7 +21,7 @@ from weft.engine.light import LightFuture
 from weft.engine.states import FAILED, RUNNING, SUCCEEDED, WANTED, State
 from weft.errors import ChoiceError
 from weft.executors.terms import usable_cpus
-from weft.futures import Event, Limit, Locks, ScheduledFuture, Scheduler, Slots, Waves, When
+from weft.futures import Event, Gate, Limit, Locks, ScheduledFuture, Scheduler, Slots, Waves, When
 from weft.procs.ends import record
 from weft.procs.launcher import Launcher
 from weft.procs.loose_ends import LooseEnds
@@ -116,12 +116,9 @@ class Running:
 
     def _submit(self, proc: Proc) -> None:
         declaration = proc._declaration
-        gates: dict[Any, Any] = {self._waves: declaration.wave, self._limit: 1}
+        gates = {self._waves: declaration.wave, **self._places_of(proc)}
         if declaration.locks:
             gates[self._locks] = declaration.locks
-        cpus = declaration.resources.cpus
-        if cpus and self._launcher.shares_cpus(declaration.executor):
-            gates[self._cpus] = {"cpus": min(cpus, int(self._cpus.capacity("cpus")))}
         if proc._no_failures:
             gates[self._no_failures] = True
         before: list[Future[Any]] = []
@@ -136,6 +133,14 @@ class Running:
             [proc, proc._generation], dependencies=before, condition="success", name=proc.name, gates=gates
         )
         self._of[proc._task] = proc
+
+    def _places_of(self, proc: Proc) -> dict[Gate, Any]:
+        """What a proc holds as long as it runs and waits for nobody."""
+        gates: dict[Gate, Any] = {self._limit: 1}
+        cpus = proc._declaration.resources.cpus
+        if cpus and self._launcher.shares_cpus(proc._declaration.executor):
+            gates[self._cpus] = {"cpus": min(cpus, int(self._cpus.capacity("cpus")))}
+        return gates
 
     def _submit_again(self, late: set[Proc]) -> None:
         """Procs that wait for more than they did, and those that wait for them, get new tasks.
@@ -227,7 +232,8 @@ class Running:
             proc._seat.leave()
             proc._seat = None
         elif proc._task is not None:
-            self._scheduler.give_back(proc._task, self._limit)
+            for gate in (self._limit, self._cpus):
+                self._scheduler.give_back(proc._task, gate)
 
     def resume(self, proc: Proc) -> Seat | None:
         """It waits no more; the place that it is to take first, None where it has ended. The caller holds the lock."""
@@ -236,7 +242,7 @@ class Running:
             return None
         proc._seat = seat = Seat()
         self._active.add(proc)
-        self._scheduler.submit([seat], gates={self._limit: 1}, name=f"{proc.name} again")
+        self._scheduler.submit([seat], gates=self._places_of(proc), name=f"{proc.name} again")
         return seat
 
     # The end --------------------------------------------------------------------------------------------------

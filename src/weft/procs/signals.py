@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from weft.procs.proc import Proc
@@ -69,15 +68,6 @@ class Signals:
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, known)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """What the main thread does in here is done as a whole; a signal that comes is dealt with at the end."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self.let_go()
-
     def hold(self) -> None:
         """Deal with no signal for now; `let_go` must follow. In the main thread; in others there is nothing to do."""
         if threading.current_thread() is threading.main_thread():
@@ -90,12 +80,6 @@ class Signals:
             if self._came and not self._holds:
                 number, self._came = self._came, 0
                 self._end(number)
-
-    @contextmanager
-    def during(self) -> Iterator[None]:
-        """While the main thread waits."""
-        self.install()
-        yield
 
     def _handle(self, number: int, frame: Any) -> None:
         if self._ending:
