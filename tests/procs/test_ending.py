@@ -93,6 +93,25 @@ def test_a_signal_ends_all_and_says_what_was_stopped(tmp_path, number):
     assert is_gone(child)
 
 
+def test_a_signal_ends_a_slow_function_in_deps(tmp_path):
+    body = """
+@pp.Proc(deps=[lambda context: (here / "began").write_text("\\n") and time.sleep(1000)])
+def x():
+    pass
+
+try:
+    pp.start("x")
+finally:
+    print(pp.get_procs())
+"""
+    process = start(tmp_path, body)
+    appears(tmp_path / "began", process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert out == "{'x': <Proc 'x' idle>}\n"
+    assert err.endswith("KeyboardInterrupt\n")
+
+
 def test_a_signal_ends_what_runs_in_this_process(tmp_path):
     body = """
 @pp.Proc(now=True)

@@ -280,6 +280,7 @@ class Core:
                 running.stop()
                 running.settle()
                 running.close(at_once=busy)
+            self._lines.forget()
         self.signals.restore()
 
 

@@ -61,12 +61,14 @@ class Desk:
             waiter.refused = running.loose.way_round(proc)
             if not waiter.refused:
                 running.waiters.add(waiter)
-        if not waiter.refused:
-            running.loose.look()
-            waiter.wait()
-        with self._core.lock:
-            running.waiters.remove(waiter)
-            seat = running.resume(proc)
+        try:
+            if not waiter.refused:
+                running.loose.look()
+                waiter.wait()
+        finally:
+            with self._core.lock:
+                running.waiters.remove(waiter)
+                seat = running.resume(proc)
         if seat is not None:
             seat.taken.wait()
         if waiter.refused:

@@ -55,6 +55,10 @@ class Lines:
             lines.append(f"    log: {proc.log_path}")
         self._write(out, lines)
 
+    def forget(self) -> None:
+        """No summary of what has been so far."""
+        self._counts.clear()
+
     def summary(self) -> None:
         """How many ended in which way, since the last summary."""
         counts, self._counts = self._counts, Counter()

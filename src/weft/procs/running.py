@@ -5,7 +5,7 @@
     plan ─> want ──submit─> dependencies ─> waves, locks, cpus, limit,
                             NO_FAILURES ─> _launch ───────submit────────> call
                             _observe: record, tell, wake  <──────────────  end
-                            _look: nothing else can go on? ─> AFTER_ALL, what is missing
+                            LooseEnds.look: can nothing else go on? ─> AFTER_ALL, what is missing
 
 All that is written down here about procs is so under the manager's lock; no code of the user's runs under it.
 """
@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weft.engine.graph import topological_order
 from weft.engine.light import LightFuture
 from weft.engine.states import FAILED, RUNNING, SUCCEEDED, WANTED, State
 from weft.errors import ChoiceError
@@ -32,6 +33,8 @@ from weft.procs.seats import Seat
 from weft.procs.waiting import Waiter, Waiters
 
 __all__ = ["Happened", "Running"]
+
+PATIENCE = 5.0  # seconds
 
 
 class Happened(NamedTuple):
@@ -164,10 +167,13 @@ class Running:
             task.cancel()
 
     def _sorted(self, procs: set[Proc]) -> list[Proc]:
-        from weft.engine.graph import topological_order
-
-        graph = {proc: [dep for dep in proc._deps.values() if dep in procs] for proc in self.open if proc in procs}
-        return [proc for proc in topological_order(graph) if proc is not None]
+        return topological_order(
+            {
+                proc: [dep for dep in proc._deps.values() if dep is not None and dep in procs]
+                for proc in self.open
+                if proc in procs
+            }
+        )
 
     # In the scheduler's thread --------------------------------------------------------------------------------
 
@@ -264,13 +270,17 @@ class Running:
         self.loose.look()
 
     def settle(self) -> None:
-        """Return when all has ended."""
+        """Return when all that has been stopped has been recorded.
+
+        Not later than `PATIENCE` seconds from now: in a signal handler, which may have cut short what another thread
+        waits for, such as a write to stdout.
+        """
         waiter = Waiter(None)
         with self._lock:
             if not self.open:
                 return
             self.waiters.add(waiter)
-        waiter.wait()
+        waiter.wait(PATIENCE)
 
     def close(self, *, at_once: bool = False) -> None:
         """Take nothing more; return when the processes are gone."""

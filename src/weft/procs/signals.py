@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from weft.procs.proc import Proc
@@ -96,7 +97,8 @@ class Signals:
             ran = self._stop()
             self.restore()
             for proc in ran or ():
-                print(f"stopped {proc.name}", file=sys.stderr)
+                with suppress(OSError, RuntimeError):  # nobody reads, or it has interrupted another print
+                    print(f"stopped {proc.name}", file=sys.stderr)
         finally:
             self._ending = False
         if number == signal.SIGINT and (hasattr(sys, "ps1") or sys.flags.interactive):

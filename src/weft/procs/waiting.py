@@ -35,9 +35,9 @@ class Waiter:
         """Whether it is a running proc that waits."""
         return self._proc is not None
 
-    def wait(self) -> None:
-        """Sleep until it is over."""
-        self._event.wait()
+    def wait(self, seconds: float | None = None) -> None:
+        """Sleep until it is over, or so many seconds."""
+        self._event.wait(seconds)
 
     def wake(self) -> None:
         """It is over."""
