@@ -107,7 +107,7 @@ finally:
     process = start(tmp_path, body)
     appears(tmp_path / "began", process)
     process.send_signal(signal.SIGINT)
-    code, out, err = finish(process)
+    _, out, err = finish(process)
     assert out == "{'x': <Proc 'x' idle>}\n"
     assert err.endswith("KeyboardInterrupt\n")
 
@@ -168,6 +168,54 @@ pp.wait_for_all()
     assert (code, out) == (1, "")
     assert "1 proc failed:" in err
     assert f"bad: ValueError: no (log: {tmp_path / 'logs' / 'bad.log'})" in err
+
+
+def test_classes_of_the_script_come_back_as_what_they_are(tmp_path):
+    body = """
+import enum
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+class Env(enum.Enum):
+    DEV = 1
+
+class Boom(Exception):
+    pass
+
+class Odd(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+
+@pp.Proc(now=True)
+def value():
+    local = lambda: 3
+    return Point(bytearray(b"x") * 100_000), Env.DEV, Point, local
+
+@pp.Proc(now=True)
+def failure():
+    raise Boom("oh")
+
+@pp.Proc(now=True)
+def odd():
+    raise Odd(1, 2)
+
+pp.wait_for_all(exception_on_failure=False)
+point, env, kind, local = pp.results()["value"]
+print(type(point) is Point, len(point.x), env is Env.DEV, kind is Point, local())
+for name in ("failure", "odd"):
+    try:
+        pp.wait(name)
+    except pp.ProcessError as error:
+        (cause,) = error.exceptions
+        print(type(cause).__name__, isinstance(cause, Boom), 'raise Boom("oh")' in str(cause.__cause__))
+        print(pp.get_procs()[name].reason)
+"""
+    code, out, err = finish(start(tmp_path, body))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:3] == ["True 100000 True True 3", "Boom True True", "Boom: oh"]
+    assert "Odd" in out.splitlines()[4]
 
 
 def test_handlers_are_there_only_while_something_runs():

@@ -8,6 +8,7 @@ from typing import Any
 
 from weft.engine.complain import complain
 from weft.engine.light import LightFuture, outcome
+from weft.engine.states import FAILED
 from weft.errors import ProcFailedError, TaskExited, TaskTimeout, WorkerDied, told
 from weft.procs.call import Call, Outcome
 from weft.procs.places import NotInheritedError, Place
@@ -58,10 +59,12 @@ class Attempt(LightFuture[Outcome]):
         """A try has ended, in the thread of whoever has run it."""
         if self._decided:
             return
-        result: Outcome | None
+        result: Any
         error: BaseException | None
         try:
             result, error = outcome(inner)
+            if result is not None and result.state is FAILED:
+                result, error = None, result.value.error()
         except CancelledError:
             self.cancel()
             return

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from weft.engine.states import SKIPPED, SUCCEEDED, State
+from weft.engine.states import FAILED, SKIPPED, SUCCEEDED, State
 from weft.errors import ProcFailedError, ProcNoChangeError, ProcSkippedError
 from weft.executors.tee import Log, end_teeing, tee
 from weft.procs.bind import arguments_for
@@ -68,9 +68,25 @@ class Call:
         if self._for_good:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the handler of the manager has come along with the fork
             _point_streams(self._log)
-            return self._run()
+            return self._run_in_fork()
         with _pointed_streams(self._log):
             return self._run()
+
+    def _run_in_fork(self) -> Outcome:
+        from weft.procs.packed import Raised
+
+        try:
+            return self._run()
+        except Exception as error:
+            if type(error).__module__ != "__main__":
+                raise
+            try:
+                raised = Raised(error)
+            except Exception:  # noqa: BLE001 - code of the user's; then it goes the usual way
+                raised = None
+            if raised is None:
+                raise
+            return Outcome(FAILED, raised)
 
     def _run(self) -> Outcome:
         from weft.procs.context import ProcContext
@@ -78,7 +94,7 @@ class Call:
         context = ProcContext(self._facts, self._parent)
         try:
             args, kwargs = arguments_for(self._function, context, self._facts.args, self._facts.proc_name)
-            value = _sendable(self._function(*args, **kwargs))
+            value = self._sendable(self._function(*args, **kwargs))
         except ProcNoChangeError:
             return Outcome(SKIPPED, reason="no change", changed=False)
         except ProcSkippedError as skipped:
@@ -91,27 +107,30 @@ class Call:
             raise
         return Outcome(SUCCEEDED, value)
 
+    def _sendable(self, value: Any) -> Any:
+        """A result that can be sent back. Raises ProcFailedError, naming the part that cannot."""
+        if type(value) in _PLAIN:
+            return value
+        if hasattr(type(value), "model_dump") and hasattr(type(value), "model_fields"):  # of pydantic
+            value = value.model_dump()
+        from weft.payload import culprit, pack_apart
+
+        try:
+            if self._for_good:
+                from weft.procs.packed import Packed
+
+                return Packed(value)
+            pack_apart(value, LARGE)
+        except Exception:  # noqa: BLE001 - pickling runs code of the user's
+            _refuse(culprit(value, f"a {type(value).__name__}"))
+        return value
+
 
 def _tell(error: BaseException) -> None:
     from weft.payload import traceback_of
 
     sys.stdout.flush()
     print(traceback_of(error), file=sys.stderr)
-
-
-def _sendable(value: Any) -> Any:
-    """A result that can be sent back. Raises ProcFailedError, naming the part that cannot."""
-    if type(value) in _PLAIN:
-        return value
-    if hasattr(type(value), "model_dump") and hasattr(type(value), "model_fields"):  # of pydantic
-        value = value.model_dump()
-    from weft.payload import culprit, pack_apart
-
-    try:
-        pack_apart(value, LARGE)
-    except Exception:  # noqa: BLE001 - pickling runs code of the user's
-        _refuse(culprit(value, f"a {type(value).__name__}"))
-    return value
 
 
 def _refuse(why: str) -> NoReturn:

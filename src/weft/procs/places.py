@@ -67,7 +67,7 @@ class OwnProcesses:
         self._views: dict[tuple[Any, ...], LocalExecutor] = {}
         # What every worker imports is imported here, once; and what is in a buffer is not written by each of them.
         import weft.executors.keeper
-        import weft.payload.cloud  # noqa: F401
+        import weft.procs.packed  # noqa: F401
 
         flush_streams()
 
