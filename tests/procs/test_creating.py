@@ -100,6 +100,14 @@ def test_choices_of_what_is_no_parameter_are_refused(manager):
         manager.Proto("build::[env]", nothing, arg_choices={"env": "dev"})
 
 
+def test_a_target_that_its_declarer_cannot_name_is_refused(manager):
+    with pytest.raises(ChoiceError, match=r"has \[evn\], which is no parameter; did you mean 'env'"):
+        manager.Proto("migrate::[env]", nothing, rdeps=[pp.WhenScheduled("deploy::[evn]")])
+    with pytest.raises(ChoiceError, match=r"a target 'deploy' does not tell \[env\]"):
+        manager.Proto("lint::[env]", nothing, rdeps=["deploy"])
+    assert manager.get_protos() == {}
+
+
 def test_a_name_is_made_by_the_proto_that_matches(manager):
     seen = []
     manager.Proto("build::[env]::[n]", lambda context, env, n: seen.append((env, n)))

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 
 import pytest
 
@@ -109,6 +110,45 @@ def test_all_of_the_log_is_shown_where_that_is_asked_for(manager, capsys):
     manager.start("b")
     manager.wait_for_all(exception_on_failure=False)
     assert "    line 0\n" in capsys.readouterr().out
+
+
+def test_nothing_is_printed_while_the_user_is_asked(manager, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    shown = []
+
+    def answer(message):
+        context_is_waiting.set()
+        other_has_ended.wait()
+        shown.append(out.getvalue())
+        return "yes"
+
+    context_is_waiting, other_has_ended = threading.Event(), threading.Event()
+    monkeypatch.setattr("builtins.input", answer)
+    manager.set_options(report=True)
+    end = manager.observe(
+        lambda happened: happened.proc.name == "other" and happened.state.is_end and other_has_ended.set()
+    )
+    manager.Proc("other", lambda: None)
+
+    def ask(context):
+        question = threading.Thread(target=context.get_input, args=("? ",))
+        question.start()
+        context_is_waiting.wait()
+        context.wait("other")
+        question.join()
+
+    manager.Proc("ask", ask, now=True)
+    assert manager.wait_for_all()
+    end()
+    assert "other" not in shown[0]
+    assert [line.partition(" (")[0] for line in out.getvalue().splitlines()] == [
+        "▶ ask",
+        "▶ other",
+        "✓ other",
+        "✓ ask",
+        "2 procs: 2 succeeded",
+    ]
 
 
 def test_an_observer_hears_of_begins_and_ends_and_breaks_nothing(manager, caplog):

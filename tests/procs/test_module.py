@@ -1,5 +1,6 @@
 """`import weft.procs as pp`: what it offers, and what it costs."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -12,6 +13,11 @@ import weft.procs as pp
 def test_every_name_in_the_table_of_contents_is_there(name):
     assert getattr(pp, name) is not None
     assert name in dir(pp)
+
+
+@pytest.mark.parametrize("name", pp.__all__)
+def test_no_module_hides_a_name(name):
+    assert importlib.util.find_spec(f"weft.procs.{name}") is None
 
 
 def test_importing_it_imports_nothing_heavy_and_starts_nothing():

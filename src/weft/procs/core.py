@@ -48,8 +48,8 @@ class Core:
         self.params: dict[str, Any] = {}
         self.running: Running | None = None
         self._folder: Path | None = None
-        self._lines = Lines(self)
-        self._observers: tuple[Callable[[Happened], object], ...] = (self._lines,)
+        self.lines = Lines(self)
+        self._observers: tuple[Callable[[Happened], object], ...] = (self.lines,)
         self._desk = Desk(self)
         self._pid = os.getpid()
         _cores.add(self)
@@ -204,7 +204,7 @@ class Core:
 
     def _settled(self, running: Running) -> None:
         if not running.open:
-            self._lines.summary()
+            self.lines.summary()
             self.signals.restore()
 
     def _happened(self, happened: Happened) -> None:
@@ -280,7 +280,7 @@ class Core:
                 running.stop()
                 running.settle()
                 running.close(at_once=busy)
-            self._lines.forget()
+            self.lines.forget()
         self.signals.restore()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from weft.errors import ArgumentError, ChoiceError
 from weft.procs.bind import check_takes
@@ -14,9 +14,34 @@ from weft.procs.conditions import Special, WhenScheduled, WhenTargetScheduled
 from weft.procs.names import Pattern, check_plain, near
 from weft.resources import Resources
 
-__all__ = ["OPTIONS", "Declaration", "Rdep", "read_proc", "read_proto"]
+if TYPE_CHECKING:
+    from datetime import timedelta
 
-OPTIONS = ("args", "deps", "executor", "locks", "name", "now", "rdeps", "resources", "retries", "timeout", "wave")
+    from weft.resources import Cause, Retry
+
+__all__ = ["Declaration", "ProcOptions", "ProtoOptions", "Rdep", "read_proc", "read_proto"]
+
+
+class ProcOptions(TypedDict, total=False):
+    """The options of ``@Proc``, for type checkers; see `ProcManager.Proc`."""
+
+    name: str | None
+    deps: Iterable[str | Special | Callable[..., Any]] | None
+    rdeps: Iterable[str | WhenScheduled | WhenTargetScheduled] | None
+    locks: Iterable[str] | Mapping[str, int] | None
+    now: bool
+    args: Mapping[str, Any] | None
+    timeout: float | str | timedelta | None
+    wave: int | None
+    retries: int | Mapping[Cause, int | Retry] | None
+    executor: Executor | None
+    resources: Mapping[str, Any] | None
+
+
+class ProtoOptions(ProcOptions, total=False):
+    """The options of ``@Proto``."""
+
+    arg_choices: Mapping[str, Iterable[Any] | Callable[..., Iterable[Any]]] | None
 
 
 class Rdep(NamedTuple):
@@ -64,7 +89,7 @@ class Declaration(NamedTuple):
 
 def read_proc(name: Any, function: Any, separator: str, options: Mapping[str, Any]) -> Declaration:
     """What ``@Proc(name, ...)`` above `function` says. Raises ArgumentError and ChoiceError."""
-    _check_known("@Proc", options, OPTIONS)
+    _check_known("@Proc", options, ProcOptions.__annotations__)
     check_plain(name, "@Proc")
     declaration = _read(f'@Proc "{name}"', Pattern(name, separator, "@Proc"), function, options)
     _check_parameters(declaration)
@@ -73,7 +98,7 @@ def read_proc(name: Any, function: Any, separator: str, options: Mapping[str, An
 
 def read_proto(name: Any, function: Any, separator: str, options: Mapping[str, Any]) -> Declaration:
     """What ``@Proto(name, ...)`` above `function` says. Raises ArgumentError and ChoiceError."""
-    _check_known("@Proto", options, (*OPTIONS, "arg_choices"))
+    _check_known("@Proto", options, ProtoOptions.__annotations__)
     declaration = _read(f'@Proto "{name}"', Pattern(name, separator, "@Proto"), function, options)
     choices = _mapping(declaration.where, "arg_choices", options.get("arg_choices"), '{"env": ["dev", "prod"]}')
     params = {param for pattern in declaration.named() for param in pattern.params} | _named_parameters(declaration)
@@ -92,6 +117,13 @@ def read_proto(name: Any, function: Any, separator: str, options: Mapping[str, A
             raise ChoiceError(
                 f"{declaration.where}: a target {rdep.pattern.text!r} does not tell [{sorted(lacking)[0]}]; put that "
                 "into the pattern, or into args={...}"
+            )
+        known = {*declaration.pattern.params, *declaration.args}
+        unknown = [param for param in rdep.pattern.params if param not in known]
+        if rdep.pulls_target and declaration.pattern.params and unknown:
+            raise ChoiceError(
+                f"{declaration.where}: WhenScheduled({rdep.pattern.text!r}) has [{unknown[0]}], which is no parameter"
+                f"{near(unknown[0], known)}; parameters: {', '.join(sorted(known))}"
             )
     return declaration
 
@@ -140,7 +172,7 @@ def _read_resources(where: str, options: Mapping[str, Any]) -> Resources:
     return found.merged(limit).merged(Resources.read(where, retries=options.get("retries")))
 
 
-def _check_known(where: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _check_known(where: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
     for word in options:
         if word not in known:
             raise ArgumentError(

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk"]
 
-_asking = threading.Lock()
-
 
 class Desk:
     """In a thread of the proc that asks, or one that stands for it."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._asking = threading.Lock()
 
     def answer(self, proc_name: str, verb: str, *words: Any) -> Any:
         """Do it. Raises what that raises."""
@@ -37,7 +36,7 @@ class Desk:
         if verb == "start":
             return core.start_names(flat(words, "start"))
         if verb == "get_input":
-            return _ask_user(*words)
+            return self._ask_user(*words)
         return self._wait(core.known(proc_name, "wait"), flat(words, "wait"))
 
     def _wait(self, proc: Proc, names: list[str]) -> dict[str, Any]:
@@ -74,12 +73,11 @@ class Desk:
         if waiter.refused:
             raise DeadlockError(f"wait: {proc.name!r} would never go on: {waiter.refused}")
 
+    def _ask_user(self, message: str, password: bool) -> str:
+        """The line that is typed, without its newline; one question at a time. Raises EOFError where nobody is."""
+        with self._asking, self._core.lines.silent():
+            if password:
+                from getpass import getpass
 
-def _ask_user(message: str, password: bool) -> str:
-    """The line that is typed, without its newline; one question at a time. Raises EOFError where there is nobody."""
-    with _asking:
-        if password:
-            from getpass import getpass
-
-            return getpass(message)
-        return input(message)
+                return getpass(message)
+            return input(message)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from weft.engine.states import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED, UNREACHABLE, UP_TO_DATE, State
@@ -36,6 +39,8 @@ class Lines:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._counts: Counter[State] = Counter()
+        self._lock = threading.Lock()  # what is printed, and whether it is; never around a write
+        self._kept: list[str] | None = None
 
     def __call__(self, happened: Happened) -> None:
         options = self._core.options
@@ -64,14 +69,32 @@ class Lines:
         counts, self._counts = self._counts, Counter()
         if counts and self._core.options.report:
             told = ", ".join(f"{count} {state.value}" for state, count in counts.items())
-            self._write(sys.stdout, [f"{sum(counts.values())} procs: {told}"])
+            total = sum(counts.values())
+            self._write(sys.stdout, [f"{total} proc{'s' * (total != 1)}: {told}"])
 
     def _told(self, path: Any) -> list[str]:
         return snippet(path, full=self._core.options.full_log_on_failure)
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Print nothing meanwhile, as while the user is asked something; what there is to say comes after it."""
+        with self._lock:
+            self._kept = []
+        try:
+            yield
+        finally:
+            with self._lock:
+                kept, self._kept = self._kept, None
+            if kept:
+                self._write(sys.stdout, kept)
+
     def _write(self, out: Any, lines: list[str]) -> None:
         if out is None:
             return
+        with self._lock:
+            if self._kept is not None:
+                self._kept += lines
+                return
         encoding = getattr(out, "encoding", None) or "utf-8"
         text = "".join(f"{line}\n" for line in lines)
         try:

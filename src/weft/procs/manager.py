@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from weft.engine.states import IDLE
 from weft.errors import ChoiceError
 from weft.payload import call_name
 from weft.procs.core import Core, flat
+from weft.procs.declare import ProcOptions, ProtoOptions
 from weft.procs.failures import failed, process_error
 from weft.procs.names import check_text
 from weft.procs.proc import Proc as OneProc
@@ -35,9 +36,9 @@ class ProcManager:
     @overload
     def Proc(self, name: F, /) -> F: ...
     @overload
-    def Proc(self, name: str, function: Callable[..., Any], /, **options: Any) -> OneProc: ...
+    def Proc(self, name: str, function: Callable[..., Any], /, **options: Unpack[ProcOptions]) -> OneProc: ...
     @overload
-    def Proc(self, name: str | None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def Proc(self, name: str | None = None, /, **options: Unpack[ProcOptions]) -> Callable[[F], F]: ...
     def Proc(self, name: Any = None, function: Any = None, /, **options: Any) -> Any:  # noqa: N802
         """Define a proc: ``@Proc``, ``@Proc("build", deps=[...])``, or ``Proc("build", function)``, which returns it.
 
@@ -80,9 +81,9 @@ class ProcManager:
     @overload
     def Proto(self, name: F, /) -> F: ...
     @overload
-    def Proto(self, name: str, function: Callable[..., Any], /, **options: Any) -> OneProto: ...
+    def Proto(self, name: str, function: Callable[..., Any], /, **options: Unpack[ProtoOptions]) -> OneProto: ...
     @overload
-    def Proto(self, name: str | None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def Proto(self, name: str | None = None, /, **options: Unpack[ProtoOptions]) -> Callable[[F], F]: ...
     def Proto(self, name: Any = None, function: Any = None, /, **options: Any) -> Any:  # noqa: N802
         """Define a pattern of procs: ``@Proto("deploy::[env]", arg_choices={"env": ["dev", "prod"]})``.
 
