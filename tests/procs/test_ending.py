@@ -137,6 +137,7 @@ def test_a_killed_program_leaves_no_process(tmp_path):
     assert is_gone(child)
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="there a program at its end may start nothing more")
 @pytest.mark.parametrize("mode", ["mp", "single"])
 def test_what_was_started_still_runs_at_the_end_of_the_program(tmp_path, mode):
     body = """

@@ -163,6 +163,22 @@ def test_a_failed_try_is_told_and_tried_again(either, tmp_path):
     assert run(either, function, retries=1).reason == "OSError: not yet"
 
 
+def test_a_system_that_gives_no_more_threads_fails_the_proc(manager, monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "weft-proc":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert run(manager, lambda: 1).reason == "RuntimeError: can't start new thread"
+    manager.Proc("q", lambda: 2)
+    manager.start("q")
+    manager.wait("q")
+
+
 def test_sys_exit_fails_the_proc_alone(either):
     assert run(either, lambda: sys.exit(3)).reason == "called sys.exit(3)"
 

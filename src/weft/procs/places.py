@@ -165,8 +165,15 @@ class Threads:
                 self._lock.notify()
                 return work
         # Daemons, so that what never ends cannot keep the process; at exit they are waited for, see `Living`.
-        threading.Thread(target=self._run, name="weft-proc", daemon=True).start()
-        return work
+        try:
+            threading.Thread(target=self._run, name="weft-proc", daemon=True).start()
+        except RuntimeError:  # the system gives no more, or the interpreter is about to end
+            with self._lock:
+                if work in self._queue:
+                    self._queue.remove(work)
+                    self._busy -= 1
+                    raise
+        return work  # another one has taken it
 
     def close(self, *, at_once: bool) -> None:
         with self._lock:
