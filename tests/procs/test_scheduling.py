@@ -597,3 +597,24 @@ def test_one_that_puts_itself_before_what_waits_already_comes_first(manager, def
     gate.set()
     assert manager.wait_for_all()
     assert ran == ["early", "target", "last"]
+
+
+def test_one_that_was_scheduled_comes_before_all_that_match_from_then_on(manager, define, pattern, ran):
+    pattern("deploy::[env]")
+    define("backup", rdeps=[WhenScheduled("deploy::[env]")])
+    define("all", deps=["deploy::a", "careful"])
+    define("careful", deps=["backup"])
+    assert go(manager, "deploy::z")
+    assert ran == ["deploy::z"]
+    assert go(manager, "all")
+    assert ran[1] == "backup"
+    assert sorted(ran[2:]) == ["all", "careful", "deploy::a"]
+    assert go(manager, "deploy::b")
+    assert manager.get_procs()["deploy::b"]._deps.keys() == {"backup"}
+
+
+def test_a_declarer_is_not_put_before_itself(manager, define, ran):
+    define("deploy::first", rdeps=["deploy::[env]", WhenScheduled("deploy::[env]")])
+    define("deploy::second")
+    assert go(manager, "deploy::second", "deploy::first")
+    assert ran == ["deploy::first", "deploy::second"]

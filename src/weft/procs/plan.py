@@ -82,8 +82,7 @@ class Plan:
                     self._depend(proc, item, deps)
         self.specials[proc.name] = specials
         for declarer in self._registry.declarers(proc):
-            before = self._declarer(declarer, proc)
-            if before is not None:
+            for before in self._declared(declarer, proc):
                 self._want(before)
                 deps[before.name] = before
         for rdep in proc._declaration.rdeps:
@@ -118,37 +117,41 @@ class Plan:
 
     # Who comes before whom by its own word -------------------------------------------------------------------
 
-    def _declarer(self, declarer: Declarer, target: Proc) -> Proc | None:
-        """The proc that runs before `target`; None where it does so only when it is scheduled, and it is not."""
+    def _declared(self, declarer: Declarer, target: Proc) -> list[Proc]:
+        """What runs before `target` by its own word; nothing where it does so only when it is scheduled, and is not."""
         source, rdep, texts = declarer
         if isinstance(source, Proc):
-            proc: Proc | None = source
+            found = [source]
         else:
             name = _name_for(source, rdep, texts)
-            proc = self._draft.get(name)
-            if proc is None and not rdep.pulls_target:
-                (proc,) = self._draft.make(name, {}, f"{source._declaration.where}, before {target.name!r}")
-        if proc is None or (rdep.pulls_target and not self._is_wanted(proc)):
-            return None
-        return proc
+            known = self._draft.get(name)
+            if known is not None:
+                found = [known]
+            elif rdep.pulls_target:
+                return []
+            else:
+                found = self._draft.make(name, {}, f"{source._declaration.where}, before {target.name!r}")
+        return [proc for proc in found if self._is_wanted(proc)] if rdep.pulls_target else found
 
     def _precede(self, proc: Proc, rdep: Rdep) -> None:
         """A proc that is scheduled puts itself before its targets."""
         pattern = rdep.pattern
         if not all(param in proc.args for param in pattern.params):
-            for target in list(self._registry.procs.values()):
-                if target._state is WANTED and pattern.match(target.name) is not None:
+            for target in [*self._registry.procs.values(), *self.wanted.values()]:
+                wanted = target._state is WANTED or target.name in self.wanted
+                other = target._declaration is not proc._declaration
+                if wanted and other and not target._launched and pattern.match(target.name) is not None:
                     self._put_before(proc, target)
             return
         name = pattern.fill({param: text_of(_said(proc, param)) for param in pattern.params})
-        target_or_none = self._draft.get(name)
-        if target_or_none is None and rdep.pulls_target:
-            (target_or_none,) = self._draft.make(name, {}, f"{proc._declaration.where}: WhenScheduled")
-        if target_or_none is None:
-            return
+        known = self._draft.get(name)
+        targets = [known] if known is not None else []
         if rdep.pulls_target:
-            self._want(target_or_none)
-        self._put_before(proc, target_or_none)
+            targets = targets or self._draft.make(name, {}, f"{proc._declaration.where}: WhenScheduled")
+        for target in targets:
+            if rdep.pulls_target:
+                self._want(target)
+            self._put_before(proc, target)
 
     def _put_before(self, proc: Proc, target: Proc) -> None:
         if target.name in self.wanted:
