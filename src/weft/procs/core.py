@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from weft.engine.complain import complain
 from weft.engine.exit import before_the_rest
-from weft.errors import ArgumentError, ChoiceError, ClosedError, DeadlockError, StorageError
+from weft.errors import ArgumentError, ChoiceError, ClosedError, DeadlockError
 from weft.procs.declare import read_proc, read_proto
 from weft.procs.desk import Desk
 from weft.procs.draft import Draft
 from weft.procs.lines import Lines
+from weft.procs.logs import log_folder
 from weft.procs.names import check_text, near
+from weft.procs.observers import Observers
 from weft.procs.options import FIXED, Options, changed
 from weft.procs.plan import Plan
 from weft.procs.proc import Proc, Proto
 from weft.procs.registry import Registry
-from weft.procs.running import Happened, Running
+from weft.procs.running import Running
 from weft.procs.signals import Guard, Signals
 from weft.procs.waiting import Waiter
 
@@ -49,7 +49,7 @@ class Core:
         self.running: Running | None = None
         self._folder: Path | None = None
         self.lines = Lines(self)
-        self._observers: tuple[Callable[[Happened], object], ...] = (self.lines,)
+        self.observers = Observers(self.lines)
         self._desk = Desk(self)
         self._pid = os.getpid()
         _cores.add(self)
@@ -162,7 +162,7 @@ class Core:
         with self.lock:
             if self.running is None:
                 self.running = Running(
-                    self.lock, self.options, self.params, self._desk.answer, self._happened, self.folder()
+                    self.lock, self.options, self.params, self._desk.answer, self.observers.tell, self.folder()
                 )
                 self.running.failures = sum(proc._error is not None for proc in self.registry.procs.values())
             return self.running
@@ -207,14 +207,6 @@ class Core:
             self.lines.summary()
             self.signals.restore()
 
-    def _happened(self, happened: Happened) -> None:
-        for observer in self._observers:
-            try:
-                observer(happened)
-            except Exception:  # noqa: BLE001 - observers cannot break a run
-                complain("observer %r raised; it is not called any more", observer)
-                self._observers = tuple(other for other in self._observers if other is not observer)
-
     def _stop_for(self) -> list[Proc] | None:
         """A signal ends the run: stop all, and return when it is gone; what ran. None: nothing was under way."""
         running = self.running
@@ -229,28 +221,13 @@ class Core:
     # Options and the like -------------------------------------------------------------------------------------
 
     def folder(self) -> Path:
-        """Of the logs."""
+        """Of the logs. Raises StorageError."""
         with self.lock:
             given = self.options.log_directory
-            try:
-                if given is not None:
-                    given.mkdir(mode=0o700, parents=True, exist_ok=True)
-                elif self._folder is None:
-                    self._folder = Path(tempfile.mkdtemp(prefix="weft-logs-"))
-            except OSError as error:
-                raise StorageError(f"cannot make the folder for logs, {given}: {error.strerror}") from error
-            return given or self._folder  # type: ignore[return-value]
-
-    def observe(self, observer: Callable[[Happened], object]) -> Callable[[], None]:
-        """Tell `observer` what happens; returns a function that ends this."""
-        if not callable(observer):
-            raise ArgumentError(f"observe takes a function of one argument, got {observer!r:.60}")
-        self._observers = (*self._observers, observer)
-
-        def end() -> None:
-            self._observers = tuple(other for other in self._observers if other is not observer)
-
-        return end
+            folder = log_folder(given, self._folder)
+            if given is None:
+                self._folder = folder
+            return folder
 
     def change(self, words: Mapping[str, Any]) -> None:
         """Take other options."""

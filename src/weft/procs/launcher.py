@@ -14,8 +14,9 @@ from weft.procs.call import Call
 from weft.procs.channel import Channel, Far, Near
 from weft.procs.context import Facts, Parent
 from weft.procs.options import Options
-from weft.procs.places import Elsewhere, OwnProcesses, Place, Threads
+from weft.procs.places import Elsewhere, OwnProcesses, Place
 from weft.procs.proc import Proc
+from weft.procs.threads import Threads
 from weft.rundir import safe_name
 
 __all__ = ["Launcher"]

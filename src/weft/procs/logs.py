@@ -1,16 +1,36 @@
-"""What of a log tells most about a failure. Nothing is shown here."""
+"""Logs of procs: where they are, and what of one tells most about a failure. Nothing is shown here."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
+from pathlib import Path
 
-__all__ = ["read_log", "snippet"]
+from weft.errors import StorageError
+
+__all__ = ["log_folder", "read_log", "snippet"]
 
 WORDS = re.compile(r"\b(?:exception|error|warning|notice|deprecated)\b", re.IGNORECASE)
 AROUND = 2  # lines before and after one that has such a word
 LAST = 16  # lines, where none has
 MOST = 1024 * 1024  # bytes of the end of a log that are looked at
+
+
+def log_folder(given: Path | None, temporary: Path | None) -> Path:
+    """A folder for logs, which is there: `given`, else `temporary`, else a new one for temporary files.
+
+    Raises StorageError.
+    """
+    try:
+        if given is not None:
+            given.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return given
+        return temporary or Path(tempfile.mkdtemp(prefix="weft-logs-"))
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the folder for logs, {given or 'a temporary one'}: {error.strerror}"
+        ) from error
 
 
 def read_log(path: str | os.PathLike[str], most: int | None = None) -> str:

@@ -212,7 +212,7 @@ class ProcManager:
 
     def observe(self, observer: Callable[[Happened], object]) -> Callable[[], None]:
         """Call `observer` with what happens, see `Happened`: each begin and end; returns a function that ends this."""
-        return self._core.observe(observer)
+        return self._core.observers.add(observer)
 
     # Options --------------------------------------------------------------------------------------------------
 
