@@ -618,3 +618,14 @@ def test_a_declarer_is_not_put_before_itself(manager, define, ran):
     define("deploy::second")
     assert go(manager, "deploy::second", "deploy::first")
     assert ran == ["deploy::first", "deploy::second"]
+
+
+def test_a_declarer_with_more_parameters_than_its_target_comes_first_when_it_is_scheduled(manager, pattern, ran):
+    pattern("deploy::[env]")
+    pattern("migrate::[env]::[version]", rdeps=[WhenScheduled("deploy::[env]")])
+    assert go(manager, "deploy::dev")
+    assert go(manager, "migrate::prod::2", "migrate::prod::3", "migrate::test::1", "deploy::prod")
+    assert ran[0] == "deploy::dev"
+    assert ran.index("deploy::prod") > max(ran.index("migrate::prod::2"), ran.index("migrate::prod::3"))
+    assert manager.get_procs()["deploy::prod"]._deps.keys() == {"migrate::prod::2", "migrate::prod::3"}
+    assert manager.get_procs()["deploy::test"]._deps.keys() == {"migrate::test::1"}

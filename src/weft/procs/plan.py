@@ -122,6 +122,9 @@ class Plan:
         source, rdep, texts = declarer
         if isinstance(source, Proc):
             found = [source]
+        elif rdep.pulls_target and not _tells_all(source, texts):
+            everything = [*self._registry.procs.values(), *self.wanted.values()]
+            found = [proc for proc in everything if proc._declaration is source._declaration and _has(proc, texts)]
         else:
             name = _name_for(source, rdep, texts)
             known = self._draft.get(name)
@@ -216,6 +219,16 @@ def refuse_late(name: str, target: Proc) -> None:
 def _said(proc: Proc, param: str) -> Any:
     """What stands for a parameter in names: the text that the user wrote, where there is one."""
     return proc._texts.get(param, proc.args[param])
+
+
+def _tells_all(proto: Proto, texts: dict[str, str]) -> bool:
+    """Whether a target tells all that is in the name of the one that comes before it."""
+    declaration = proto._declaration
+    return all(param in texts or param in declaration.args for param in declaration.pattern.params)
+
+
+def _has(proc: Proc, texts: dict[str, str]) -> bool:
+    return all(param in proc.args and text_of(_said(proc, param)) == text for param, text in texts.items())
 
 
 def _name_for(proto: Proto, rdep: Rdep, texts: dict[str, str]) -> str:
