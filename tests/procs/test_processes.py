@@ -281,8 +281,8 @@ def test_a_timeout_ends_the_proc_and_what_it_started(forking, tmp_path):
         time.sleep(1000)
 
     forking.Proc("sibling", lambda: "fine", now=True)
-    proc = run(forking, function, timeout=0.5)
-    assert (proc.state, proc.reason) == (ProcState.FAILED, "timed out after 0.5 s")
+    proc = run(forking, function, timeout=1)
+    assert (proc.state, proc.reason) == (ProcState.FAILED, "timed out after 1 s")
     assert forking.results() == {"sibling": "fine"}
     assert is_gone(int(pid.read_text()))
     with pytest.raises(ProcessError) as raised:
@@ -351,24 +351,28 @@ def test_the_manager_of_the_parent_is_not_for_its_procs(forking):
 
 
 def test_cpus_that_procs_declare_are_shared(forking):
-    from weft.executors.terms import usable_cpus
-
-    def function():
-        return os.environ["OMP_NUM_THREADS"]
-
-    proc = run(forking, function, resources={"cpus": usable_cpus()})
-    assert proc.output == str(usable_cpus())
+    cpus = len(os.sched_getaffinity(0))
+    proc = run(forking, lambda: os.environ["OMP_NUM_THREADS"], resources={"cpus": cpus})
+    assert proc.output == str(cpus)
 
 
 def test_cpus_are_given_back_by_who_waits(forking):
-    from weft.executors.terms import usable_cpus
-
-    everything = {"cpus": usable_cpus()}
+    everything = {"cpus": len(os.sched_getaffinity(0))}
     forking.Proc("inner", lambda: 1, resources=everything)
     forking.Proc("outer", lambda context: context.wait("inner") or context.results, resources=everything)
     forking.start("outer")
     assert forking.wait_for_all()
     assert forking.results()["outer"] == {"inner": 1}
+
+
+def test_waiting_for_one_that_needs_what_one_has_of_the_machine_is_refused(forking):
+    most = {"memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 6 // 10}
+    forking.Proc("inner", lambda: 1, resources=most)
+    outer = forking.Proc("outer", lambda context: context.wait("inner"), resources=most)
+    forking.start("outer")
+    assert not forking.wait_for_all(exception_on_failure=False)
+    assert "waits for the lock 'memory of this machine', which is held by 'outer'" in outer.reason
+    assert forking.results() == {"inner": 1}
 
 
 def test_what_a_proc_knows_of_its_manager_is_no_trap(forking):

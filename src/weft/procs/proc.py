@@ -47,6 +47,7 @@ class Proc:
         "_deps",
         "_error",
         "_generation",
+        "_holds",
         "_launched",
         "_log_path",
         "_no_failures",
@@ -81,6 +82,7 @@ class Proc:
         self._deps: dict[str, Proc | None] = {}  # by name; None: it is missing. Known once it is wanted.
         self._no_failures = self._after_all = False
         self._task: ScheduledFuture[Any] | None = None
+        self._holds: dict[str, int] = {}  # while it runs, also while it waits for others: locks, and what is as scarce
         self._generation = 0  # a task of an earlier one must not start
         self._launched = False
         self._work: Future[Any] | None = None

@@ -21,7 +21,7 @@ from weft.engine.graph import topological_order
 from weft.engine.light import LightFuture
 from weft.engine.states import FAILED, RUNNING, SUCCEEDED, WANTED, State
 from weft.errors import ChoiceError
-from weft.executors.terms import usable_cpus
+from weft.executors.terms import Machine
 from weft.futures import Event, Gate, Limit, Locks, ScheduledFuture, Scheduler, Slots, Waves, When
 from weft.procs.ends import record
 from weft.procs.launcher import Launcher
@@ -75,8 +75,10 @@ class Running:
         self._active: set[Proc] = set()  # those that run, and do not wait for others
         self._of: dict[Future[Any], Proc] = {}  # whose task it is
         self._waves, self._locks = Waves(), Locks(options.locks)
-        self.loose = LooseEnds(lock, self.open, self._active, self.waiters, self._locks.capacity)
-        self._cpus = Slots({"cpus": usable_cpus()})
+        self.loose = LooseEnds(lock, self.open, self._active, self.waiters, self._capacity)
+        machine = Machine(None)
+        self._cpus = Slots({"cpus": machine.slots})
+        self._scarce = {"gpus of this machine": len(machine.gpus), "memory of this machine": machine.memory}
         self._limit = Limit(1 if options.mode == "single" and options.executor is None else options.parallel)
         self._no_failures = When(lambda _: not self.failures, "run aborted: a task has failed")
         for gate in (self._waves, self._limit):
@@ -132,6 +134,7 @@ class Running:
                 before.append(dep._task)
         if proc._after_all:
             before.append(self.loose.end_of_all(proc))
+        proc._holds = self._held_by(proc)
         proc._task = self._scheduler.submit(
             [proc, proc._generation], dependencies=before, condition="success", name=proc.name, gates=gates
         )
@@ -144,6 +147,18 @@ class Running:
         if cpus and self._launcher.shares_cpus(proc._declaration.executor):
             gates[self._cpus] = {"cpus": min(cpus, int(self._cpus.capacity("cpus")))}
         return gates
+
+    def _held_by(self, proc: Proc) -> dict[str, int]:
+        """What it keeps as long as it runs; what its executor has shared out cannot be given back."""
+        holds = dict(proc._declaration.locks)
+        resources = proc._declaration.resources
+        if self._launcher.shares_cpus(proc._declaration.executor):
+            asked = zip(self._scarce, (resources.gpus, resources.memory), strict=True)
+            holds |= {name: count for name, count in asked if count}
+        return holds
+
+    def _capacity(self, name: str) -> float:
+        return self._scarce[name] if name in self._scarce else self._locks.capacity(name)
 
     def _submit_again(self, late: set[Proc]) -> None:
         """Procs that wait for more than they did, and those that wait for them, get new tasks.

@@ -31,7 +31,7 @@ class _Needs:
         used: dict[str, int] = {}
         for proc in procs:
             if proc._launched:
-                for lock, count in proc._declaration.locks.items():
+                for lock, count in proc._holds.items():
                     holders.setdefault(lock, []).append(proc)
                     used[lock] = used.get(lock, 0) + count
         waves = self._waves(procs)
@@ -44,7 +44,7 @@ class _Needs:
             needs: list[Node] = [dep for dep in proc._deps.values() if dep is not None and not dep._state.is_end]
             if (lower := waves.get(proc._declaration.wave)) is not None:
                 needs.append(lower)
-            for lock, count in proc._declaration.locks.items():
+            for lock, count in proc._holds.items():
                 if used.get(lock, 0) + count > capacity(lock):
                     node = ("lock", lock)
                     self.any_of.add(node)
