@@ -3,6 +3,7 @@
 Names are imported when they are first used, so that ``import weft`` costs next to nothing:
 
 * calls and runners:  `task`, `SerialRunner`, `DryRunner`, `ConcurrentRunner`, `wrap`, `Closure`
+* procs:              `import weft.procs as pp`
 * jobs:               `job`, `after`, `ensure`, `waitfor`, `schedule`, `terminal_nodes`, `Job`, `Run`
 * executors:          `LocalExecutor`, `SlurmExecutor`, `CondorExecutor`, `Retry`, `map`, `on_terminate`
 * futures:            `Scheduler`, `ScheduledFuture`, `WaitGraph`, `WaitFuture`

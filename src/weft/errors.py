@@ -13,7 +13,11 @@
     ├── StorageError          (OSError)        where runs are kept cannot be written, or not be trusted
     │   └── TamperedError                      what is there is not what weft wrote; it is not read
     ├── WorkflowError         (ExceptionGroup) jobs of a run failed; one JobFailed for each
+    ├── ProcessError          (ExceptionGroup) procs failed; what each of them failed with
+    ├── ProcSkippedError                       a proc says that there was nothing to do; it has succeeded
+    │   └── ProcNoChangeError                  and that nothing has changed for those that come after it
     └── TaskError             the task was accepted and could not be done
+        ├── ProcFailedError                   a proc says that it has failed; no traceback
         ├── JobFailed                         a job, or an element of one, failed; job, element, log
         ├── PreconditionFailed                what must hold before a job does not; job, element, condition
         ├── PostconditionFailed               what must hold after a job does not; job, element, condition
@@ -57,6 +61,10 @@ __all__ = [
     "OutOfMemory",
     "PostconditionFailed",
     "PreconditionFailed",
+    "ProcFailedError",
+    "ProcNoChangeError",
+    "ProcSkippedError",
+    "ProcessError",
     "RemoteError",
     "RemoteTraceback",
     "ResultError",
@@ -150,6 +158,18 @@ class TamperedError(StorageError):
 
 class TaskError(WeftError):
     """A task was accepted and could not be done."""
+
+
+class ProcFailedError(TaskError):
+    """Raised by a proc that has failed and has said all there is to say: the message is its reason."""
+
+
+class ProcSkippedError(WeftError):
+    """Raised by a proc that finds that there is nothing to do; it counts as a success, and the message is shown."""
+
+
+class ProcNoChangeError(ProcSkippedError):
+    """Raised by a proc that finds that nothing has changed; those that depend on it see no change."""
 
 
 class JobFailed(TaskError):  # noqa: N818 - says what happened
@@ -360,6 +380,13 @@ class WorkflowError(WeftError, ExceptionGroup[JobFailed]):
 
     def derive(self, excs: Sequence[Any], /) -> ExceptionGroup[Any]:
         return WorkflowError(self.message, excs)
+
+
+class ProcessError(WeftError, ExceptionGroup[Exception]):
+    """Procs failed: the message names each with its reason and its log; the group has what they failed with."""
+
+    def derive(self, excs: Sequence[Any], /) -> ExceptionGroup[Any]:
+        return ProcessError(self.message, excs)
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is no error, it shows where one was

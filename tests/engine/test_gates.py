@@ -44,6 +44,25 @@ class TestLimit:
             cancelled.cancel()
             assert hand.finish() == ("last",)
 
+    def test_a_running_task_gives_its_place_back_before_it_ends(self, hand):
+        limit = Limit(1)
+        with Scheduler(hand, gates=[limit, Locks()]) as scheduler:
+            first, second = scheduler.submit(["first"]), scheduler.submit(["second"])
+            _, work = hand.next()
+            assert started(hand, scheduler) == ["first"]
+            scheduler.give_back(first, limit)
+            assert started(hand, scheduler) == ["first", "second"]
+            scheduler.give_back(first, limit)  # once more is nothing
+            scheduler.submit(["third"])
+            assert started(hand, scheduler) == ["first", "second"]
+            work.set_result(1)  # it has no place to leave any more
+            assert first.result(PATIENCE) == 1
+            assert started(hand, scheduler) == ["first", "second"]
+            hand.finish()
+            assert hand.finish() == ("third",)
+            assert second.done()
+            scheduler.give_back(second, limit)
+
     def test_a_submit_function_that_raises_gives_its_place_back(self):
         with Scheduler(lambda x: done(1 / x), gates=[Limit(1)]) as scheduler:
             tasks = [scheduler.submit([x]) for x in (0, 0, 1)]

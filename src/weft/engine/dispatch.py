@@ -33,6 +33,7 @@ from weft.engine.actor import Actor
 from weft.engine.complain import complain, told
 from weft.engine.edges import short, verdict
 from weft.engine.events import EventStream
+from weft.engine.gates import Gate
 from weft.engine.light import LightFuture, outcome
 from weft.engine.states import CANCELLED, FAILED, RUNNING, SUCCEEDED, UNREACHABLE, WANTED, State, check_transition
 from weft.engine.task import ScheduledFuture
@@ -78,6 +79,10 @@ class Dispatcher(Actor[Task]):
     def cancel_pending(self) -> None:
         """Cancel what waits, and what its executor has not started."""
         self.put(self._cancel_pending, None)
+
+    def give_back(self, task: Task, gate: Gate) -> None:
+        """`task`, which runs, holds nothing of `gate` any more."""
+        self.put(self._give_back, (task, gate))
 
     def drained(self) -> threading.Event:
         """An event that is set once everything accepted so far has been submitted or has ended."""
@@ -374,6 +379,17 @@ class Dispatcher(Actor[Task]):
             for admitted in gate.leave(task, demand, index < passed):
                 admitted._passed += 1
                 self._ready.append(admitted)
+
+    def _give_back(self, subject: tuple[Task, Gate]) -> None:
+        task, gate = subject
+        for index, (held, demand) in enumerate(task._claims[: task._passed]):
+            if held is gate:
+                task._claims = task._claims[:index] + task._claims[index + 1 :]
+                task._passed -= 1
+                for admitted in gate.leave(task, demand, True):  # noqa: FBT003
+                    admitted._passed += 1
+                    self._ready.append(admitted)
+                return
 
     def _move(self, task: Task, state: State, exception: BaseException | None = None) -> None:
         """The one place where a task's state changes."""

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from weft.engine.dispatch import Dispatcher
 
-__all__ = ["end_before_exit", "look_after"]
+__all__ = ["before_the_rest", "end_before_exit", "look_after"]
 
 LOGGER = logging.getLogger("weft")
 PATIENCE = 2.0  # seconds of silence before a script that will not end says what it waits for
 
 _dispatchers: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
 _registered_after: set[str] = set()
+_heralds: list[Callable[[], object]] = []
 
 
 def look_after(dispatcher: Dispatcher) -> None:
@@ -42,6 +43,11 @@ def look_after(dispatcher: Dispatcher) -> None:
         _registered_after.add(executor)
 
 
+def before_the_rest(hook: Callable[[], object]) -> None:
+    """Call `hook` at exit before what waits is submitted: the script is over, so nobody will define or start more."""
+    _heralds.append(hook)
+
+
 def end_before_exit(hook: Callable[[], None]) -> None:
     """Call the hook of an executor at exit: after everything that waits has been submitted to it."""
     threading._register_atexit(hook)  # type: ignore[attr-defined]
@@ -50,6 +56,8 @@ def end_before_exit(hook: Callable[[], None]) -> None:
 
 def _submit_the_rest() -> None:
     try:
+        while _heralds:
+            _heralds.pop()()
         for dispatcher in list(_dispatchers):
             _drain(dispatcher)
     except KeyboardInterrupt:

@@ -134,6 +134,14 @@ class Scheduler(Generic[T]):
         """
         return self._dispatcher.events.subscribe(observer, early=early)
 
+    def give_back(self, task: ScheduledFuture[Any], gate: Gate) -> None:
+        """Let others have what `task`, which runs, holds of `gate`: a `Slots`, `Limit` or `Locks`.
+
+        For a task that waits for others for a while. To have it again, submit another task that asks for it and whose
+        work lasts until then. Nothing happens where the task has ended, or holds nothing of it.
+        """
+        self._dispatcher.give_back(task, gate)
+
     def at_pauses(self, function: Callable[[], object]) -> None:
         """Call `function`, in the thread of the observers, whenever no further event follows for the moment."""
         self._dispatcher.events.pauses += (function,)

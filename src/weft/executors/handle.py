@@ -15,6 +15,7 @@ from weft.executors.worker import FORGET
 if TYPE_CHECKING:
     from weft.executors.console import Output
     from weft.executors.launch import Child
+    from weft.executors.pool import Delivery
     from weft.executors.tasks import Part
     from weft.executors.terms import Terms
 
@@ -56,6 +57,7 @@ class Handle:
         self.kill_at = 0.0  # when SIGKILL follows
         self.lost = False  # it cannot be talked to any more
         self.cut_off = False  # it was killed for that
+        self.late: list[Delivery] = []  # outcomes that are told when it is gone
         ledger.cells[LIMIT] = NO_LIMIT
 
     # What it works at ----------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class LocalExecutor(Executor):
         max_workers: how many processes, and how many cpus they share. Default: the cpus that this process may use.
         cpus, gpus, memory, time, retries: what each task asks for, see `using`.
         max_tasks_per_worker: after so many tasks a worker is replaced. Default: never.
+        fresh: each task has a worker of its own, started for it, and is done when that and all that it has left running
+            are gone. Default: workers are used again.
         initializer, initargs: called in each worker before its first task. If it fails, nothing can run:
             `ExecutorBroken`.
         env: further environment variables for the workers.
@@ -87,6 +89,7 @@ class LocalExecutor(Executor):
         time: float | str | None = None,
         retries: Any = None,
         max_tasks_per_worker: int | None = None,
+        fresh: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         env: Mapping[str, str] | None = None,
@@ -117,7 +120,8 @@ class LocalExecutor(Executor):
             _environment(env),
             _where(output),
             bool(os.environ.get("WEFT_TRACEBACK_LOCALS", "0") not in ("", "0")) if locals is None else locals,
-            max_tasks_per_worker,
+            1 if fresh else max_tasks_per_worker,
+            fresh,
         )
         self._pool = Pool(machine, options, self.name)
         self._supervisor = Supervisor(self._pool)

@@ -56,6 +56,7 @@ class Options(NamedTuple):
     capture: str | None
     show_locals: bool
     max_tasks: int | None
+    fresh: bool
 
 
 class Pool:

@@ -175,6 +175,8 @@ class Supervisor:
         for delivery in self._deliveries:
             self._publisher.publish(delivery)
         for handle in list(self.pool.handles):
+            for delivery in handle.late:
+                self._publisher.publish(delivery)
             handle.child.signal(signal.SIGKILL)
             for part in handle.parts:
                 self._publisher.give_up(part, self.pool.broken or error)
@@ -268,7 +270,7 @@ class Supervisor:
                 self.send(delivery.sends)
                 if delivery.kill:
                     self._stop(handle, GRACE)
-                self._deliveries.append(delivery)
+                self._take(handle, delivery)
 
     def _drain_wake(self) -> None:
         with self.pool.lock:
@@ -370,7 +372,11 @@ class Supervisor:
         delivery.files = files
         if delivery.sends:
             self.send(delivery.sends)
-        self._deliveries.append(delivery)
+        self._take(handle, delivery)
+
+    def _take(self, handle: Handle, delivery: Delivery) -> None:
+        """Have it published: soon, or when the worker is gone."""
+        (handle.late if self.pool.options.fresh else self._deliveries).append(delivery)
 
     def _sentinel(self, handle: Handle) -> None:
         status = handle.child.ended()
@@ -401,6 +407,7 @@ class Supervisor:
         with pool.lock:
             sends = pool.decide()
         self.send(sends)
+        self._deliveries += handle.late
         if burial.delivery is not None:
             self._deliveries.append(burial.delivery)
         if burial.part is not None and burial.index is not None and error is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from weft.engine.states import State
+from weft.executors.tee import end_teeing, tee
 from weft.jobs.call import JobCall
 from weft.jobs.driver import Driver
 from weft.jobs.node import Job
@@ -16,7 +17,6 @@ from weft.jobs.prune import Plan
 from weft.jobs.records import Record
 from weft.jobs.scribe import Scribe, say
 from weft.jobs.site import Site, this_process
-from weft.jobs.tee import end_teeing, tee
 from weft.rundir import Crew, RunFolder, log_path
 
 __all__ = ["Live", "Opened"]

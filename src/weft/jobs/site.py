@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from weft.errors import StorageError, TaskError, told
 from weft.executors.streams import flush_streams, point_streams_to
-from weft.jobs.tee import Log, is_teeing, tee
+from weft.executors.tee import Log, is_teeing, tee
 from weft.payload import pack, traceback_of
 from weft.payload.failures import OURS
 from weft.rundir.crew import Member, keep_log, log_path
