@@ -91,7 +91,10 @@ def test_results_come_back_in_order_from_one_submission(condor, make):
     ex = make()
     condor.forget_calls()
     assert list(ex.map(square, range(20))) == [x * x for x in range(20)]
-    assert [call.split()[0] for call in condor.calls()] == ["condor_config_val", "condor_submit"]
+    assert [call.split()[0] for call in condor.calls()] == [
+        *("condor_config_val", "condor_status", "condor_config_val"),  # once for an executor
+        "condor_submit",
+    ]
 
 
 def test_a_future_knows_its_job_and_that_it_runs(make):
@@ -406,14 +409,12 @@ def test_a_user_who_holds_a_job_is_waited_for(condor, make):
 
 
 def test_memory_that_the_site_holds_a_job_for_is_told(condor, make):
-    condor.configure(SYSTEM_PERIODIC_HOLD="MemoryUsage > RequestMemory")
-
     def fill():
         content = bytes(1) * 300_000_000
         time.sleep(600)
         return content
 
-    with pytest.raises(OutOfMemory, match="MemoryUsage > RequestMemory"):
+    with pytest.raises(OutOfMemory, match="memory usage exceeded request_memory"):
         make(memory="50MB").submit(fill).result(2 * PATIENCE)
 
 
@@ -596,6 +597,15 @@ def test_modules_of_the_users_are_carried_when_they_say_so(condor, make, tmp_pat
         ex.submit(lambda: __import__("odd_name").value).result(PATIENCE)
     ex = ex.using(setup=[f"#CONDOR transfer_input_files = {tmp_path}/odd_name.py"])
     assert ex.submit(lambda: __import__("odd_name").value).result(PATIENCE) == 7
+
+
+def test_a_pool_that_shares_no_files_with_us_is_told_of(condor, make, caplog):
+    condor.configure(**{f"{node}.FILESYSTEM_DOMAIN": "elsewhere" for node in condor.nodes})
+    future = make().submit(square, 2)
+    assert eventually(lambda: future.job_id is not None)
+    assert "say transfer=True" in caplog.text
+    assert "its FILESYSTEM_DOMAIN is elsewhere" in caplog.text
+    assert make(transfer=True).submit(lambda: 4).result(PATIENCE) == 4
 
 
 def test_folders_of_this_machine_are_not_carried(condor, make):

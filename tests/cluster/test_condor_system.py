@@ -202,7 +202,6 @@ def test_what_htcondor_holds_will_not_run_by_itself(condor, desk):
 
 
 def test_what_the_site_holds_for_its_memory_has_run_out_of_it(condor, desk):
-    condor.configure(SYSTEM_PERIODIC_HOLD="MemoryUsage > RequestMemory")
     fill = "python3 -c 'import time; x = b\"x\" * 200_000_000; time.sleep(100)'"
     job = desk.submit(fill, resources=Resources(memory=2**20 * 20))
     assert desk.comes_to(job, "HELD")

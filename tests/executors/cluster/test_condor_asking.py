@@ -12,7 +12,7 @@ from weft.executors.cluster.condor_script import events_of
 from weft.executors.cluster.system import Busy, Clock, Limits, Order, Refused, Sheet
 from weft.resources import Resources
 
-COMMANDS = ("condor_submit", "condor_q", "condor_rm", "condor_history", "condor_config_val")
+COMMANDS = ("condor_submit", "condor_q", "condor_rm", "condor_history", "condor_config_val", "condor_status")
 NONE = "undefined\t" * 5 + "undefined"
 SUBMITTED = "000 (007.{:03}.000) 2026-11-25 13:59:46 Job submitted from host: <127.0.0.1:39269>\n...\n"
 ENDED = "005 (007.{:03}.000) 2026-11-25 13:59:46 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
@@ -299,6 +299,16 @@ def test_the_newest_of_a_name_is_found(pool, queue, history, found):
 def test_limits(pool, said, most):
     pool.says("condor_config_val", said)
     assert pool.system.limits() == Limits(most)
+
+
+def test_a_pool_without_machines_is_no_pool_of_strangers(pool, caplog):
+    pool.says("condor_config_val", "here\n")
+    pool.system.limits()
+    pool.says("condor_status", "here\n")
+    pool.system.limits()
+    pool.says("condor_status", stderr="Error: communication error\n", code=1)
+    pool.system.limits()
+    assert caplog.text == ""
 
 
 def test_elements_have_htcondors_names():

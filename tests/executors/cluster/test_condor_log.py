@@ -115,6 +115,7 @@ def test_each_event_is_understood(log):
         ("040 001 021 004 012", "HELD", "Error from n1: Failed to execute '/x': (errno=2: 'No such file')", 0),
         ("012 013", "IDLE", "", 0),
         ("001 004 001 005", "COMPLETED", "", 1),
+        ("001 001", "RUNNING", "", 1),  # what was between them is lost
     ],
 )
 def test_what_befalls_one_element(tmp_path, kinds, state, reason, restarts):

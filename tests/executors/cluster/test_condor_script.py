@@ -208,6 +208,10 @@ def test_the_log_goes_on_from_try_to_try(tmp_path):
     assert (folder / "7.log").read_text() == "hi 7\nhi 7\n"
 
 
+def test_a_log_that_cannot_be_written_is_told_by_an_exit_code(tmp_path):
+    bash(script_of(sheet(log="/no/such/{place}.log"), transfer=False), tmp_path, code=125)
+
+
 def test_the_try_is_told(tmp_path, ads):
     assert told(tmp_path, ads(1))[2]["WEFT_TRY"] == "0"
     assert told(tmp_path, ads(3))[2]["WEFT_TRY"] == "2"

@@ -71,6 +71,7 @@ def test_what_waits_or_runs_or_is_released_by_an_expression_is_not_dead():
         ("memory", "REMOVED", {"reason": "The system macro SYSTEM_PERIODIC_REMOVE expression 'ImageSize > 5'"}),
         ("died", "COMPLETED", {"exitcode": 3}),
         ("died", "COMPLETED", {"exitcode": 0}),
+        ("died", "COMPLETED", {"exitcode": 125}),
         ("died", "COMPLETED", {"signal": 9}),
         ("memory", "COMPLETED", {"signal": 9, "log": "kernel: oom-kill: something"}),
         ("died", "COMPLETED", {"exitcode": 1, "log": "oom-kill"}),
@@ -86,6 +87,7 @@ def test_what_has_ended_died_of(fate, state, fields):
 
 def test_how_it_died_is_told():
     assert ended("COMPLETED", exitcode=3)[1] == "it ended with exit code 3, and left no outcome (COMPLETED)"
+    assert ended("COMPLETED", exitcode=125)[1].endswith("say transfer=True")
     assert ended("COMPLETED", signal=11)[1].startswith("it was killed by SIGSEGV")
     assert (
         ended("REMOVED", reason="via condor_rm (by user ada)")[1]

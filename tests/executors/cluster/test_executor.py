@@ -547,6 +547,22 @@ def test_who_is_cancelled_before_it_is_submitted_never_is(cluster, make):
 # Attaching
 
 
+def test_who_is_refused_leaves_nothing_and_keeps_nobody_out(cluster, make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError):
+        ClusterExecutor(cluster, patrition="x")
+    assert not Path(".weft").exists()
+    ex = make(on_exit="leave")
+    ex.submit(square, 3).result(PATIENCE)
+    ex._core.interrupt()
+    ex.shutdown()
+    with FakeCluster() as other:
+        other.name = "other"
+        with pytest.raises(ChoiceError, match="belongs to an executor on fake, not on other"):
+            ClusterExecutor.attach(ex.directory, other)
+    assert [one.result(PATIENCE) for one in ClusterExecutor.attach(ex.directory, cluster).values()] == [9]
+
+
 def test_another_client_takes_up_all_that_was_submitted(cluster, make, gate):
     ex = make(on_exit="leave")
     futures = [ex.submit(square, 1), ex.submit(lambda: 1 // 0), ex.submit(lambda: gate.wait() or "late")]

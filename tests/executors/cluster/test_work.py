@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from contract.stage import ended as over
 from hand import PATIENCE
 from weft import on_terminate
-from weft.errors import StorageError, TamperedError, TaskError, TaskExited, TaskTimeout
+from weft.errors import ChoiceError, StorageError, TamperedError, TaskError, TaskExited, TaskTimeout
 from weft.executors.cluster.carry import files_for
 from weft.executors.cluster.executor import _packed
 from weft.executors.cluster.folder import Call, Folder, Plan
@@ -23,6 +24,7 @@ from weft.executors.cluster.future import Terms
 from weft.executors.worker import Setting
 from weft.payload import pack, unpack, unpack_failure
 from weft.resources import Resources
+from weft.rundir.signer import user_key
 
 WEIRD = 'it\'s "a"\nfolder ü'
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
@@ -36,8 +38,8 @@ def bench(tmp_path):
 class Bench:
     """A folder, and calls that are made in it one submission after the other."""
 
-    def __init__(self, path):
-        self.folder = Folder.create(path)
+    def __init__(self, path, *, carried=False):
+        self.folder = Folder.create(path, carried=carried)
         for name, data in files_for(self.folder).items():
             (path / name).write_bytes(data)
         self.next = 0
@@ -270,3 +272,87 @@ def test_what_is_to_be_done_reads_as_it_was_written(bench):
     assert (plan.seconds, plan.name, plan.terms.each) == (3, "name", 2)
     assert unpack(plan.shared[2]) is fail or unpack(plan.shared[2]).__name__ == "fail"
     assert (group.job(), group.submitted("12;a"), group.job()) == (None, None, "12;a")
+
+
+# Carried to where nothing of here is to be seen ---------------------------------------------------------------
+
+
+@pytest.fixture
+def carried(tmp_path):
+    return Bench(tmp_path / "mine", carried=True)
+
+
+def bring(group, there):
+    """As a batch system would: what is needed to another folder, and after its end what was left back."""
+    home = there / "mine"
+    (home / "groups" / "0" / "outcomes").mkdir(parents=True)
+    for path in group.inputs:
+        shutil.copyfile(path, home / os.path.relpath(path, group.home))
+    ended = subprocess.run(
+        [sys._base_executable, "-s", home / "worker.py", "0", "0"],
+        cwd=there,
+        env={"PATH": os.defpath, "HOME": "/no/such/home"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shutil.copytree(home / "groups" / "0" / "outcomes", group.outcomes, dirs_exist_ok=True)
+    return ended
+
+
+def test_a_worker_that_is_carried_needs_a_python_and_nothing_else(carried, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "brought.py").write_text("value = 7\n")
+
+    def look(x):
+        import brought
+
+        import weft
+
+        return os.getcwd(), weft.__file__, brought.value + x
+
+    group = carried.write((look, 1), setting=Setting("/no/such/folder", ["/no/such/path"], ()))
+    ended = bring(group, tmp_path / "there")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    where, file, value = Ended(group, 0, "").outcome()
+    assert (where, value) == (str(tmp_path / "there"), 8)
+    assert "weft.zip" in file
+
+
+def test_a_failure_that_is_carried_is_the_users_own(carried, tmp_path):
+    group = carried.write((fail_there,))
+    assert bring(group, tmp_path / "there").returncode == EXIT_FAILED
+    error = Ended(group, 0, "").outcome()
+    assert "ModuleNotFoundError" in repr(error)  # this module was not carried
+
+
+def fail_there():
+    raise ValueError("no good")
+
+
+def test_what_is_carried_has_a_key_of_its_own(carried, tmp_path):
+    group = carried.write((abs, -1))
+    bring(group, tmp_path / "there")
+    assert Ended(group, 0, "").outcome() == 1
+    key = (carried.folder.path / "key").read_bytes()
+    assert key == carried.folder.key != user_key()
+    assert Folder.create(tmp_path / "other", carried=True).key != key
+    with pytest.raises(TamperedError):
+        Folder(carried.folder.path, carried=False).group(0).outcome("0.0")
+
+
+def test_a_folder_says_itself_whether_it_is_carried(carried):
+    path = carried.folder.path
+    token = carried.folder.token("condor", lambda: {})
+    assert Folder(path).carried
+    assert Folder(path).token("condor", lambda: {}) == token
+    with pytest.raises(ChoiceError, match="belongs to an executor with transfer=True"):
+        Folder.create(path).token("condor", lambda: {})
+    with pytest.raises(ChoiceError, match="belongs to an executor on condor, not on slurm"):
+        Folder(path).token("slurm", lambda: {})
+
+
+def test_an_archive_is_the_same_each_time(carried):
+    files = files_for(carried.folder)
+    assert files == files_for(carried.folder)
+    assert len(files["weft.zip"]) < 2_000_000

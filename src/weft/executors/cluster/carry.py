@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ main(here, group, place)
 )
 
 
+@cache
 def _archive() -> bytes:
     """weft, and what it needs, for Python to import from."""
     import zipfile

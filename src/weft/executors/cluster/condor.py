@@ -78,9 +78,29 @@ class CondorSystem:
             raise ChoiceError(f"condor_submit does not take that: {answer.complaint}")
 
     def limits(self) -> Limits:
-        """The most elements of one submission."""
+        """The most elements of one submission; a pool that would run none is told of, in the log of weft."""
+        if self.shares_files:
+            self._warn_of_strangers()
         said = self._commands.run("condor_config_val", "MAX_JOBS_PER_SUBMISSION").stdout.strip()
         return Limits(max(1, int(said)) if said.isdecimal() else MOST)
+
+    def _warn_of_strangers(self) -> None:
+        """Jobs that see the files of here run on machines of the same FILESYSTEM_DOMAIN only: without one they wait."""
+        machine = ["condor_status", "-limit", "1", "-af", "FileSystemDomain"]
+        try:
+            domain = self._commands.ask("condor_config_val", "FILESYSTEM_DOMAIN").strip()
+            if self._commands.ask(*machine, "-constraint", f'FileSystemDomain == "{domain}"').strip():
+                return
+            other = self._commands.ask(*machine).strip()
+        except Busy:
+            return
+        if other:  # else there is no machine at all, for now
+            LOGGER.warning(
+                "no machine of the pool shares a file system with this one (its FILESYSTEM_DOMAIN is %s, here it is "
+                "%s), so jobs will wait; say transfer=True to have files carried to them",
+                other,
+                domain,
+            )
 
     # Submitting
 

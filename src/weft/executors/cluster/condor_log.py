@@ -62,17 +62,17 @@ class EventLog:
         """Take in the events that are new; whether there were any."""
         try:
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                facts = os.fstat(file)
+                if facts.st_ino != self._inode or not self._goes_on(file, facts.st_size):
+                    self._begin_anew(facts.st_ino)
+                return self._read_on(file, facts.st_size)
+            finally:
+                os.close(file)
         except OSError:  # not there yet; or not any more, and HTCondor may go on writing into what nobody can read
             self._begin_anew(0)
             self.is_sound = self.is_sound and not self._was_there
             return False
-        try:
-            facts = os.fstat(file)
-            if facts.st_ino != self._inode or not self._goes_on(file, facts.st_size):
-                self._begin_anew(facts.st_ino)
-            return self._read_on(file, facts.st_size)
-        finally:
-            os.close(file)
 
     def _goes_on(self, file: int, size: int) -> bool:
         """Whether it is as it was, with more behind it: one that was emptied may have grown beyond where we were."""
@@ -122,6 +122,7 @@ class EventLog:
         elif kind in STEPS:
             if kind == EXECUTE:
                 self._starts[number] = self._starts.get(number, 0) + 1
+                self._seen = None
             self._stand(number, STEPS[kind](body))
 
     def _stand(self, number: int, standing: Standing) -> None:

@@ -28,6 +28,7 @@ from weft.rundir.place import safe_name
 
 __all__ = [
     "CONDOR",
+    "NO_LOG",
     "Facts",
     "description",
     "description_of",
@@ -43,6 +44,7 @@ ELEMENT = '"$1"'
 VACATE = 30  # seconds from SIGTERM to SIGKILL
 LEASE = 300  # seconds after which a node that does not answer is given up; HTCondor's own default is 40 minutes
 SLACK = 30  # seconds that the pool gives beyond the time limit, which the worker keeps
+NO_LOG = 125  # exit code of a script that cannot write its log
 CARRYING = 600  # and so many more where files are carried, which takes from a job's time
 
 
@@ -210,13 +212,19 @@ LATE = {"max_idle", "max_materialize"}
 
 def script_of(sheet: Sheet, *, transfer: bool) -> str:
     """The text of the script; see `description`."""
-    first = ["exec 2>&1", *_unpacked(sheet)] if transfer else redirection(sheet.log, ELEMENT)
+    first = ["exec 2>&1", *_unpacked(sheet)] if transfer else _logged(sheet)
     commands = [line for line in sheet.setup if not is_directive(line)]
     run = call(_here(sheet) if transfer else sheet, ELEMENT, '"$((${starts:-1} - 1))"', relays=True)
     lines = ["#!/bin/bash"]
     for part in (first, exports(sheet.env), commands, _threads(sheet.resources.cpus), [*STARTS, *run]):
         lines += ["", *part] if part else []
     return "\n".join(lines) + "\n"
+
+
+def _logged(sheet: Sheet) -> list[str]:
+    (line,) = redirection(sheet.log, ELEMENT)
+    tried = line.removeprefix("exec ").removesuffix(" 2>&1")
+    return ["# Where nobody could read why it fails, its exit code says so.", f"true {tried} || exit {NO_LOG}", line]
 
 
 STARTS = [

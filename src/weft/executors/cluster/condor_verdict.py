@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from weft.executors.cluster.condor_script import NO_LOG
 from weft.executors.cluster.fate import MEMORY, Fate, by_status, was_killed
 from weft.executors.cluster.system import Phase, Seen
 
@@ -27,9 +28,12 @@ def verdict(seen: Seen, log: str) -> tuple[Fate, str]:
         return _removed(seen, says)
     if was_killed(seen, 9) and MEMORY.search(log):
         return "memory", f"it used more memory than it had asked for, by its log ({seen.state})"
+    if seen.exitcode == NO_LOG:
+        return "died", f"it could not write its log ({says}): {NOT_SHARED}"
     return by_status(seen, says)
 
 
+NOT_SHARED = "where nodes do not see the folder of the executor, or run jobs as another user, say transfer=True"
 # Numbers of HoldReasonCode. Who has held a job of their own, or submitted it so (15), may release it; and 16 is the
 # time in which files are spooled. What else is held stays so.
 PASSES = {1, 15, 16}
