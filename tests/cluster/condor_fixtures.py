@@ -14,6 +14,7 @@ import pytest
 
 from cluster.condor import TOOL, Condor
 from cluster.required import have_programs
+from contract.executors import CPUS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,6 +49,15 @@ def condor_programs():
 def condor_cluster(condor_programs):
     """An HTCondor of two nodes."""
     pool = Condor(Path(tempfile.mkdtemp(prefix="weft-condor-")))
+    pool.up()
+    yield pool
+    pool.down()
+
+
+@pytest.fixture(scope="session")
+def condor_of_one_node(condor_programs):
+    """An HTCondor on which a few tasks take all there is."""
+    pool = Condor(Path(tempfile.mkdtemp(prefix="weft-condor-")), "--nodes", 1, "--cpus", CPUS)
     pool.up()
     yield pool
     pool.down()

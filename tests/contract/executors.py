@@ -151,6 +151,13 @@ def slurm(max_workers: int, **options: Any) -> Executor:
     return SlurmExecutor(cpus=CPUS // max_workers, poll_interval=0.2, **options)
 
 
+def condor(max_workers: int, **options: Any) -> Executor:
+    """On an HTCondor with CPUS cpus, of which each task takes its part."""
+    from weft import CondorExecutor
+
+    return CondorExecutor(cpus=CPUS // max_workers, poll_interval=0.2, **options)
+
+
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
     return {Not(promise, why, tried) for promise in promises}
 
@@ -203,6 +210,16 @@ CANDIDATES = [
     Candidate("cluster-fake", fake_cluster, frozenset(CLUSTER), death="JobDied", slow=True, prompt=10, dear=10),
     Candidate(
         "slurm", slurm, frozenset(CLUSTER), death="JobDied", slow=True, prompt=20, dear=50, cluster="slurm_of_one_node"
+    ),
+    Candidate(
+        "condor",
+        condor,
+        frozenset(CLUSTER),
+        death="JobDied",
+        slow=True,
+        prompt=20,
+        dear=50,
+        cluster="condor_of_one_node",
     ),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(

@@ -250,19 +250,19 @@ def test_an_exception_in_a_callback_is_logged_and_harms_nothing(executor, stage,
     assert executor.submit(add, 1).result(PATIENCE) == 2
 
 
-def test_a_callback_may_submit(executor):
-    results, over = [], threading.Event()
+def test_a_callback_may_submit(candidate, executor):
+    results, over, links = [], threading.Event(), candidate.many(20)
 
     def go_on(future):
         results.append(future.result(0))
-        if len(results) == 20:
+        if len(results) == links:
             over.set()
         else:
             executor.submit(add, results[-1]).add_done_callback(go_on)
 
     executor.submit(add, 0).add_done_callback(go_on)
     assert over.wait(PATIENCE)
-    assert results == list(range(1, 21))
+    assert results == list(range(1, links + 1))
 
 
 def test_a_callback_of_a_failed_future_may_submit(executor):
