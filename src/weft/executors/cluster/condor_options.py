@@ -19,8 +19,8 @@ __all__ = ["PASSES", "names_in", "refuse_folder", "refuse_mistakes", "refuse_unu
 #: Words of a description that are words of an executor's.
 PASSES: tuple[str, ...] = (
     *("accounting_group", "accounting_group_user", "concurrency_limits", "getenv", "job_lease_duration"),
-    *("job_max_vacate_time", "nice_user", "periodic_release", "priority", "rank", "request_disk", "require_gpus"),
-    "requirements",
+    *("job_max_vacate_time", "keep_claim_idle", "nice_user", "periodic_release", "priority", "rank", "request_disk"),
+    *("require_gpus", "requirements"),
 )
 # What a sheet says in words of its own, or what would have a job be another one than weft thinks.
 OURS = {
