@@ -168,6 +168,10 @@ class Condor(Counted):
         """What runs goes on: the next schedd finds it again."""
         self._tool("stop", "schedd")
 
+    def stop_negotiator(self) -> None:
+        """No job is given a node meanwhile."""
+        self._tool("stop", "negotiator")
+
     def start_schedd(self) -> None:
         self._tool("start", "schedd")
 

@@ -114,6 +114,13 @@ def test_elements_have_htcondors_names(condor, make):
     assert [future.job_id for future in futures] == [f"{first}.{place}" for place in range(3)]
 
 
+def test_what_follows_soon_has_the_node_of_what_it_follows(condor, make):
+    ex = make()
+    assert ex.submit(square, 2).result(PATIENCE) == 4
+    condor.stop_negotiator()  # nobody is given a node any more
+    assert ex.submit(square, 3).result(PATIENCE) == 9
+
+
 def test_what_a_task_prints_is_in_its_log(make):
     future = make().submit(print, "hello")
     future.result(PATIENCE)

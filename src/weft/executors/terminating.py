@@ -18,9 +18,9 @@ def on_terminate(callback: F) -> F:
     """Within a task on a cluster: have `callback` called should the task be told to end, so that it can save its state.
 
     A batch system tells a job to end, by SIGTERM, when its time is over, when it is cancelled, or when its node is
-    needed for something more urgent. Soon after, it is killed: on Slurm after ``KillWait``, 30 seconds as a rule. A
-    task with ``time=`` is told when that is over. The callback runs in the main thread, within whatever the task is
-    doing; then the task ends.
+    needed for something more urgent. Soon after, it is killed: on Slurm after ``KillWait``, 30 seconds as a rule; on
+    HTCondor after ``job_max_vacate_time``, 30 seconds unless that is said. A task with ``time=`` is told when that is
+    over. The callback runs in the main thread, within whatever the task is doing; then the task ends.
 
     Args:
         callback: called without arguments. Several are called in the order in which they came.

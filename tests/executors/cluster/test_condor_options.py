@@ -60,6 +60,10 @@ def test_a_line_of_the_description_without_its_mark_is_told(line):
     )
 
 
+def test_a_text_in_the_script_may_look_like_a_description():
+    refuse_mistakes(sheet("cat >settings <<END", "request_disk = 1GB", "END"), transfer=False)
+
+
 @pytest.mark.parametrize("line", ["#CONDOR request_disk", "#CONDOR queue 3", "#CONDOR = 3", "#CONDOR if false"])
 def test_what_says_nothing_is_no_directive(line):
     refused(ChoiceError, "is no directive: it does not say name = value, as in '#CONDOR request_disk = 1GB'", line)

@@ -95,6 +95,7 @@ transfer_executable = False
 log = script.events
 kill_sig = SIGTERM
 job_max_vacate_time = 30
+keep_claim_idle = 10
 max_materialize = 10
 should_transfer_files = NO
 request_cpus = 4
@@ -113,7 +114,7 @@ queue 100
 def test_what_is_not_asked_for_is_left_to_the_site():
     assert set(said()) == {
         *("batch_name", "universe", "initialdir", "executable", "arguments", "transfer_executable", "log", "kill_sig"),
-        *("job_max_vacate_time", "job_lease_duration", "should_transfer_files", "getenv"),
+        *("job_max_vacate_time", "job_lease_duration", "keep_claim_idle", "should_transfer_files", "getenv"),
     }
     assert "request_gpus" not in said(resources=Resources(gpus=0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from weft.errors import ArgumentError, ChoiceError
@@ -19,8 +19,8 @@ __all__ = ["PASSES", "names_in", "refuse_folder", "refuse_mistakes", "refuse_unu
 #: Words of a description that are words of an executor's.
 PASSES: tuple[str, ...] = (
     *("accounting_group", "accounting_group_user", "concurrency_limits", "getenv", "job_lease_duration"),
-    *("job_max_vacate_time", "nice_user", "periodic_release", "priority", "rank", "request_disk", "require_gpus"),
-    "requirements",
+    *("job_max_vacate_time", "keep_claim_idle", "nice_user", "periodic_release", "priority", "rank", "request_disk"),
+    *("require_gpus", "requirements"),
 )
 # What a sheet says in words of its own, or what would have a job be another one than weft thinks.
 OURS = {
@@ -79,20 +79,28 @@ def refuse_mistakes(sheet: Sheet, *, transfer: bool) -> None:
         _refuse_name(name, f"{name}=...", sheet.resources)
         _refuse_files(name, value, f"{name}=...", transfer)
     refuse_foreign(sheet.setup, CONDOR)
+    _refuse_unmarked(sheet.setup)
     for line in sheet.setup:
         given = f"setup={line!r:.60}"
         if "\0" in line:
             raise ChoiceError(f"setup: no script can have a NUL character in it: {line!r:.60}")
-        if not is_directive(line):
-            if ASSIGNED.match(line):
-                raise ChoiceError(f"{given} is no line of shell; for the submit description: '{CONDOR} {line:.40}'")
-            continue
-        try:
-            name, value = read_directive(line)
-        except ValueError as error:
-            raise ChoiceError(f"{given} is no directive: {error}, as in '{CONDOR} request_disk = 1GB'") from None
-        _refuse_name(name, given, sheet.resources)
-        _refuse_files(name, value, given, transfer)
+        if is_directive(line):
+            try:
+                name, value = read_directive(line)
+            except ValueError as error:
+                raise ChoiceError(f"{given} is no directive: {error}, as in '{CONDOR} request_disk = 1GB'") from None
+            _refuse_name(name, given, sheet.resources)
+            _refuse_files(name, value, given, transfer)
+
+
+def _refuse_unmarked(setup: Iterable[str]) -> None:
+    for line in setup:
+        if "<<" in line:  # what follows may be text
+            return
+        if ASSIGNED.match(line):
+            raise ChoiceError(
+                f"setup={line!r:.60} is no line of shell; for the submit description: '{CONDOR} {line:.40}'"
+            )
 
 
 def _refuse_files(name: str, value: Any, given: str, transfer: bool) -> None:

@@ -43,6 +43,7 @@ CONDOR = "#CONDOR"
 ELEMENT = '"$1"'
 VACATE = 30  # seconds from SIGTERM to SIGKILL
 LEASE = 300  # seconds after which a node that does not answer is given up; HTCondor's own default is 40 minutes
+KEEP = 10  # seconds for which a node that is done is kept for the next job; else that waits to be given one, a minute
 SLACK = 30  # seconds that the pool gives beyond the time limit, which the worker keeps
 NO_LOG = 125  # exit code of a script that cannot write its log
 CARRYING = 600  # and so many more where files are carried, which takes from a job's time
@@ -112,6 +113,7 @@ def _words(sheet: Sheet, script: str) -> dict[str, Any]:
         "kill_sig": "SIGTERM",
         "job_max_vacate_time": VACATE,
         "job_lease_duration": LEASE,
+        "keep_claim_idle": KEEP,
     }
     return words | ({"max_materialize": sheet.throttle} if sheet.throttle and len(sheet.places) > 1 else {})
 
@@ -227,19 +229,24 @@ def _logged(sheet: Sheet) -> list[str]:
     return ["# Where nobody could read why it fails, its exit code says so.", f"true {tried} || exit {NO_LOG}", line]
 
 
+def _read(variable: str, ad: str, name: str) -> list[str]:
+    """Have a variable hold a number from what HTCondor lays beside a job; by the shell alone, which is quick."""
+    return [
+        f'mapfile -t ad <"${{{ad}:-/dev/null}}"',
+        f'[[ " ${{ad[*]}} " =~ " {name} = "([0-9]+)" " ]] && {variable}="${{BASH_REMATCH[1]}}"',
+    ]
+
+
 STARTS = [
     "# How often HTCondor has begun to start it. What it says of starts that came to something may be out of date.",
-    """starts="$(sed -n 's/^NumShadowStarts = //p' "${_CONDOR_JOB_AD:-/dev/null}")\"""",
+    *_read("starts", "_CONDOR_JOB_AD", "NumShadowStarts"),
 ]
 
 
 def _threads(cpus: int | None) -> list[str]:
     if cpus is not None:
         return threads(str(cpus))
-    return [
-        """cpus="$(sed -n 's/^Cpus = //p' "${_CONDOR_MACHINE_AD:-/dev/null}")\"""",
-        *threads("${cpus:-1}"),
-    ]
+    return [*_read("cpus", "_CONDOR_MACHINE_AD", "Cpus"), *threads("${cpus:-1}")]
 
 
 def _unpacked(sheet: Sheet) -> list[str]:

@@ -44,7 +44,7 @@ class ClusterExecutor(Executor):
     """A `concurrent.futures.Executor` that runs each call as a job of a batch system, or as an element of one.
 
     Args:
-        system: the batch system, such as a `FakeCluster`; `SlurmExecutor` has its own.
+        system: the batch system, such as a `FakeCluster`; `SlurmExecutor` and `CondorExecutor` have their own.
         cpus, gpus, memory, time, retries: what each task asks for; see `LocalExecutor.using`. None: nothing, and the
             site's defaults hold.
         partition, account, qos, constraint, nodes, ...: passed on to the batch system as they are.

@@ -37,7 +37,8 @@ class Sheet(NamedTuple):
     resources: Resources
     setup: tuple[str, ...] = ()  #: Directives of the batch system, and after them lines of shell.
     env: tuple[tuple[str, str], ...] = ()  #: Further environment variables.
-    options: tuple[tuple[str, Any], ...] = ()  #: Passed on as they are: None is a bare flag, False leaves it out.
+    #: Passed on as they are. To Slurm, None is a bare flag, and False leaves it out; to HTCondor, None leaves it out.
+    options: tuple[tuple[str, Any], ...] = ()
     throttle: int | None = None  #: At most so many elements at once.
     #: A file that is there when an element has done well, with ``{place}`` and ``{try}`` (how often it was run again)
     #: in it. Where it is not, the script must not end with exit code 0: a library of the task's may have ended the
