@@ -3,6 +3,7 @@
 import ast
 import gc
 import signal
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,10 +31,32 @@ EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn
 FORKS = ("fork", "local-fork", "processes-fork")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.name.partition("[")[2].startswith(tuple(f"{name}{end}" for name in FORKS for end in "-]")):
             item.add_marker(pytest.mark.forks)
+    # What takes longest comes first, so that no process is left with it when the others have nothing to do.
+    seconds = Counter()
+    for item in items:
+        seconds[scope_of(item.nodeid)] += seconds_of(item)
+    items.sort(key=lambda item: -seconds[scope_of(item.nodeid)])
+
+
+def scope_of(nodeid):
+    """The tests that are to stay in one process, and in their order: those of a file that share an executor."""
+    file, _, test = nodeid.partition("::")
+    parameters = test.partition("[")[2]
+    shared = [name for name in EXECUTORS if parameters.startswith((f"{name}-", f"{name}]"))]
+    return f"{file} {max(shared, key=len)}" if shared else file
+
+
+def seconds_of(item):
+    """About how long a test takes; of slow ones, ``slow(30)`` says it."""
+    slow = item.get_closest_marker("slow")
+    if slow is not None and slow.args:
+        return slow.args[0]
+    return 2 if slow is not None or item.get_closest_marker("cluster") else 0.05
 
 
 # While ast.parse makes a tree, the garbage collector may run finalizers, and these, or another thread meanwhile, make
@@ -73,9 +96,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class LoadFileAndExecutor(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file, _, test = nodeid.partition("::")
-            parameters = test.partition("[")[2]
-            shared = [name for name in EXECUTORS if parameters.startswith((f"{name}-", f"{name}]"))]
-            return f"{file} {max(shared, key=len)}" if shared else file
+            return scope_of(nodeid)
 
+    config.option.loadscopereorder = False  # by their number; ours is by time
     return LoadFileAndExecutor(config, log)

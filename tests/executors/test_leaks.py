@@ -152,7 +152,7 @@ def test_an_executor_that_breaks_leaves_nothing(nothing_stays, start):
     executor.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 @pytest.mark.timeout(600)
 def test_a_thousand_executors_leave_nothing(nothing_stays, start):
     # Those that need a new interpreter for each worker have the same code in the parent; fewer will do.

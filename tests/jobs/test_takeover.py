@@ -388,7 +388,7 @@ def test_a_killed_driver_costs_no_finished_job(tmp_path):
     killed_until_it_ends(tmp_path, 200, 0.004, kills=3, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.timeout(600)
 def test_fifty_killed_drivers_cost_no_finished_job(tmp_path):
     kills = 0
