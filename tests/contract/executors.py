@@ -155,7 +155,8 @@ def condor(max_workers: int, **options: Any) -> Executor:
     """On an HTCondor with CPUS cpus, of which each task takes its part."""
     from weft import CondorExecutor
 
-    return CondorExecutor(cpus=CPUS // max_workers, poll_interval=0.2, **options)
+    # A part that is kept for what follows would be in the way of a test with other parts.
+    return CondorExecutor(cpus=CPUS // max_workers, keep_claim_idle=0, poll_interval=0.2, **options)
 
 
 def nots(why: str, *promises: str, tried: bool = True) -> set[Not]:
