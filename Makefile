@@ -20,7 +20,7 @@ CONDOR = $(BIN)/python tools/condor install
 # Hundreds of interpreters that the tests start would each compile everything again. (Empty is: not set.)
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test unit check bench bench-local bench-jobs bench-slurm clean help
+.PHONY: demo test unit contract check bench bench-local bench-jobs bench-slurm clean help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,13 +31,17 @@ demo: $(VENV)/.run ## set up and weave an atlas of this machine's standard libra
 
 test: $(VENV)/.dev ## set up and run all tests; on Debian, brings Slurm (root) and HTCondor for them
 	@$(CONDOR) & { $(SLURM) || test -z "$$WEFT_REQUIRE_SLURM"; } && { wait $$! || test -z "$$WEFT_REQUIRE_CONDOR"; }
-	$(PYTEST) -m "not forks"
+	$(PYTEST) -m "not forks and not asked_for"
 	$(FORKS) -m forks
 	@$(SLURM) --check >/dev/null || { echo; echo "*** LEFT OUT: all tests on a real Slurm (marked cluster)."; $(SLURM) --check; } >&2 || true
 	@$(CONDOR) --check >/dev/null || { echo; echo "*** LEFT OUT: all tests on a real HTCondor (marked cluster)."; $(CONDOR) --check; } >&2 || true
 
 unit: $(VENV)/.dev ## the tests without the long stress runs and the real clusters
 	$(PYTEST) -m "not slow and not forks and not cluster"
+
+contract: $(VENV)/.dev ## the contract of executors on all that there are, a real HTCondor too (about 15 minutes)
+	$(PYTEST) -m "not forks" tests/contract
+	$(FORKS) -m forks tests/contract
 
 check: $(VENV)/.dev ## lint, format, strict types, layers
 	$(BIN)/ruff check .

@@ -78,6 +78,7 @@ class Candidate:
     prompt: float = 0.5  # seconds in which a small task is done, if a worker is there
     dear: int = 1  # a task costs so many times what it costs in a pool
     cluster: str = ""  # the fixture of the cluster on which it runs
+    asked_for: bool = False  # takes many minutes: `make contract`, and not `make test`
 
     def many(self, number: int) -> int:
         """As many tasks as a test can afford that would like to have so many."""
@@ -97,6 +98,7 @@ class Candidate:
         return (
             [pytest.mark.slow] * self.slow
             + [pytest.mark.cluster] * bool(self.cluster)
+            + [pytest.mark.asked_for] * self.asked_for
             + [
                 pytest.mark.xfail(reason=f"{self.name} does not promise {lack.promise!r}: {lack.why}", strict=True)
                 for lack in missing
@@ -221,6 +223,7 @@ CANDIDATES = [
         prompt=20,
         dear=50,
         cluster="condor_of_one_node",
+        asked_for=True,
     ),
     Candidate("local-spawn", weft_executor("LocalExecutor", start="spawn"), slow=True),
     Candidate(
