@@ -31,7 +31,6 @@ EXECUTORS = [candidate.name for candidate in CANDIDATES] + ["forkserver", "spawn
 FORKS = ("fork", "local-fork", "processes-fork")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.name.partition("[")[2].startswith(tuple(f"{name}{end}" for name in FORKS for end in "-]")):
