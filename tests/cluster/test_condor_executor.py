@@ -562,7 +562,7 @@ def test_what_a_task_needs_and_leaves_is_carried(condor, make):
 
 
 def test_a_large_result_that_is_carried_arrives_whole(make):
-    assert len(make(transfer=True).submit(bytes, 200_000_000).result(2 * PATIENCE)) == 200_000_000
+    assert len(make(transfer=True).submit(bytes, 50_000_000).result(2 * PATIENCE)) == 50_000_000
 
 
 def test_failures_are_carried_too(condor, make):
