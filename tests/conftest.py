@@ -38,7 +38,10 @@ def pytest_collection_modifyitems(items):
     # What takes longest comes first, so that no process is left with it when the others have nothing to do.
     seconds = Counter()
     for item in items:
-        seconds[scope_of(item.nodeid)] += seconds_of(item)
+        takes = seconds_of(item)
+        seconds[scope_of(item.nodeid)] += takes
+        if takes >= 2:  # beside others of the kind; more than that is a test that hangs
+            item.add_marker(pytest.mark.timeout(60 + 6 * takes if takes > 2 else 120), append=False)
     items.sort(key=lambda item: -seconds[scope_of(item.nodeid)])
 
 

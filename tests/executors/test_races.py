@@ -28,7 +28,7 @@ def brisk():
 
 
 @pytest.mark.parametrize("wait_at_once", [True, False])
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow(30))])
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.slow(30))])
 def test_what_was_accepted_while_the_executor_was_being_shut_down_ends(times, wait_at_once, brisk):
     rng = random.Random(3)
     for _ in range(times):
