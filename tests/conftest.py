@@ -40,8 +40,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         takes = seconds_of(item)
         seconds[scope_of(item.nodeid)] += takes
-        if takes >= 2:  # beside others of the kind; more than that is a test that hangs
-            item.add_marker(pytest.mark.timeout(60 + 6 * takes if takes > 2 else 120), append=False)
+        if takes >= 2 and item.get_closest_marker("timeout") is None:  # beside others of the kind
+            item.add_marker(pytest.mark.timeout(120 if takes == 2 else 60 + 6 * takes))
     items.sort(key=lambda item: -seconds[scope_of(item.nodeid)])
 
 
